@@ -1,0 +1,3 @@
+"""Music genre classification as distributed batch jobs on Ray."""
+
+__version__ = "0.1.0"
