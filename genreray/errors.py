@@ -1,0 +1,35 @@
+"""What can go wrong: with one track (data, a status in a row) or with the whole job (an error, one line)."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What became of one track; every row of every table carries one."""
+
+    OK = "ok"
+    NOT_FOUND = "not_found"
+    UNREADABLE = "unreadable"
+    EMPTY = "empty"
+    UNDECODABLE = "undecodable"
+    TOO_SHORT = "too_short"
+    SILENT = "silent"
+    TOO_LARGE = "too_large"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    ERROR = "error"
+
+
+class TrackError(Exception):
+    """One track cannot be used: becomes the `status` and `error` of its row, never the end of a job."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["TrackError"], tuple[Status, str]]:
+        return TrackError, (self.status, self.message)
+
+
+class UserError(Exception):
+    """The job cannot be done as asked: one line that says what is wrong and what to do, exit code 2."""

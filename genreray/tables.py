@@ -1,0 +1,76 @@
+"""The contract between the stages: schemas of CATALOG, FEATURES, PREDICTIONS, and settings kept in them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from genreray.errors import UserError
+
+SPLITS = ("training", "validation", "test")
+
+CATALOG = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("genre", pa.string()),
+        pa.field("genres", pa.list_(pa.string())),
+        pa.field("artist", pa.string()),
+        pa.field("split", pa.string()),
+    ]
+)
+
+_OUTCOME = [pa.field("status", pa.string(), nullable=False), pa.field("error", pa.string())]
+
+FEATURES = pa.schema(
+    [
+        *CATALOG,
+        *_OUTCOME,
+        pa.field("duration", pa.float64()),  # seconds decoded
+        pa.field("n_frames", pa.int32()),
+        pa.field("mel", pa.binary()),  # uint8, C order, [n_mels, n_frames]
+        pa.field("mel_ref", pa.float32()),  # dB of the grey value 255
+        pa.field("mfcc", pa.binary()),  # float16, C order, [n_mfcc, n_frames]
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        *_OUTCOME,
+        pa.field("genre", pa.string()),
+        pa.field("confidence", pa.float32()),
+        pa.field(
+            "genres",
+            pa.list_(pa.struct([pa.field("genre", pa.string()), pa.field("probability", pa.float32())])),
+        ),
+        pa.field("true_genre", pa.string()),
+    ]
+)
+
+_METADATA_KEY = b"genreray"
+
+
+def with_metadata(schema: pa.Schema, metadata: Mapping[str, Any]) -> pa.Schema:
+    """Return `schema` carrying `metadata` as JSON, beside what other metadata it has."""
+    others = {k: v for k, v in (schema.metadata or {}).items() if k != _METADATA_KEY}
+    return schema.with_metadata({**others, _METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
+
+
+def metadata_of(schema: pa.Schema, where: str) -> dict[str, Any]:
+    """Return what `with_metadata` stored in `schema`; `where` names the file in the error.
+
+    Raises UserError where there is none: the file was made by something else.
+    """
+    raw = (schema.metadata or {}).get(_METADATA_KEY)
+    try:
+        value = json.loads(raw) if raw is not None else None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{where} is Parquet, but was not made by genreray: give a folder that `genreray extract` wrote"
+        )
+    return value
