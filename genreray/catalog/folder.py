@@ -1,0 +1,52 @@
+"""A folder or bucket prefix as a catalog: every audio file below it, named by its path."""
+
+import posixpath
+
+import pyarrow as pa
+
+from genreray import storage
+from genreray.errors import UserError
+from genreray.tables import CATALOG
+
+AUDIO_SUFFIXES = frozenset(
+    [".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aiff", ".aif", ".m4a", ".aac", ".mp4", ".wma"]
+)
+
+
+def is_audio(path: str) -> bool:
+    """Return whether the name is one of an audio file, in capitals or not."""
+    return posixpath.splitext(path)[1].lower() in AUDIO_SUFFIXES
+
+
+def read(uri: str) -> pa.Table:
+    """Return the CATALOG of every audio file below the folder, sorted by track_id, without labels.
+
+    The track_id is the path from the folder, suffix included, so that files of one name in two folders, and
+    of one name in two formats, stay apart. Raises UserError where there is none.
+    """
+    found = sorted((_text(path), _text(file)) for path, file in storage.list_files(uri) if is_audio(path))
+    if not found:
+        kinds = " ".join(sorted(suffix[1:] for suffix in AUDIO_SUFFIXES))
+        raise UserError(f"{uri} holds no audio file (looked at every depth for {kinds})")
+    return _catalog(*zip(*found, strict=True))
+
+
+def read_one(uri: str) -> pa.Table:
+    """Return the CATALOG of a single audio file, its name the track_id."""
+    file = _text(storage.absolute(uri))
+    return _catalog([posixpath.basename(file)], [file])
+
+
+def _catalog(track_ids: object, uris: object) -> pa.Table:
+    ids = pa.array(track_ids, pa.string())
+    columns = {"track_id": ids, "uri": pa.array(uris, pa.string())}
+    unknown = {field.name: pa.nulls(len(ids), field.type) for field in CATALOG if field.name not in columns}
+    return pa.table({**columns, **unknown}, schema=CATALOG)
+
+
+def _text(name: str) -> str:
+    """Return a file's name as valid UTF-8, which a table must hold, and otherwise as it is.
+
+    A name that is not UTF-8 on disk shows its odd bytes as \\xNN: its row stays, and says not_found later.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
