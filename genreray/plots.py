@@ -1,0 +1,157 @@
+"""The report's curves, each an SVG element to stand inside an HTML page and take its colours and font from it."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from genreray.metrics import CalibrationBin, Scores
+
+# Each colour is drawn as its light value, then made the page's variable, so that a dark page has light curves.
+INK, SOFT, LINE = "#1b1f24", "#59636e", "#dfe3e8"
+ACCENT, WARM, GREY = "#1a6bb0", "#c04a12", "#98a2ad"
+_VARIABLES = {INK: "ink", SOFT: "soft", LINE: "line", ACCENT: "accent", WARM: "warm", GREY: "grey"}
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
+    "svg.hashsalt": "genreray",  # the same scores give the same bytes
+    "text.usetex": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.xmargin": 0.03,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "legend.frameon": False,
+    "legend.borderpad": 0.0,
+    "legend.handlelength": 1.4,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.0,
+}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_SIZE = (5.4, 3.5)  # inches; narrow, so that the text is still legible at the width of a telephone
+_TALL = (_SIZE[0], 4.4)
+_MOST_MARKED = 40
+_FEWEST_TRACKS = 10  # the coverage curve's left end is noise below this
+
+
+def training_curve(history: Sequence[Mapping[str, Any]], quantity: str, best_epoch: int | None) -> str:
+    """Plot `quantity` ("loss" or "accuracy") of training and validation by epoch, `best_epoch` marked."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.subplots()
+        epochs = [epoch["epoch"] for epoch in history]
+        marker = "o" if len(epochs) <= _MOST_MARKED else None
+        for part, colour in (("training", GREY), ("validation", ACCENT)):
+            values = [_finite(epoch.get(f"{part}_{quantity}")) for epoch in history]
+            if not all(map(math.isnan, values)):
+                axes.plot(epochs, values, color=colour, marker=marker, label=part)
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color=WARM, linewidth=1.1, linestyle=(0, (4, 3)), label="epoch kept")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlabel("epoch")
+        if quantity == "accuracy":
+            _percent_axis(axes, "y")
+        _legend(axes)
+        return _svg(figure, f"training-{quantity}", f"{quantity} of training and validation by epoch")
+
+
+def reliability_diagram(scores: Scores) -> str:
+    """Plot accuracy against confidence in each calibration bin, over a histogram of the confidences."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_TALL, layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
+        bins = [bin for bin in scores.calibration if bin.tracks]
+        confidences = [_finite(bin.confidence) for bin in bins]
+        accuracies = [_finite(bin.accuracy) for bin in bins]
+        intervals = [_wilson(bin) for bin in bins]
+        top.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="calibrated")
+        top.vlines(confidences, *zip(*intervals, strict=True), color=ACCENT, linewidth=1.1)
+        top.plot(
+            confidences, accuracies, "o", color=ACCENT, markersize=5.5, label="tracks of a bin, 95\u202f% interval"
+        )
+        top.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="accuracy")
+        _legend(top)
+        width = scores.calibration[0].high - scores.calibration[0].low
+        bottom.bar([bin.low for bin in bins], [bin.tracks for bin in bins], width * 0.92, align="edge", color=GREY)
+        bottom.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+        bottom.grid(False, axis="x")
+        bottom.set(xlabel="confidence", ylabel="tracks")
+        _percent_axis(top, "y")
+        _percent_axis(bottom, "x")
+        return _svg(figure, "reliability", "accuracy against confidence, with a histogram of confidence")
+
+
+def coverage_curve(scores: Scores) -> str:
+    """Plot the accuracy that is had when only the surest tracks are labelled, against their share."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_TALL, layout="constrained")
+        axes = figure.subplots()
+        points = [point for point in scores.coverage if point.coverage * scores.n >= _FEWEST_TRACKS]
+        points = points or list(scores.coverage)
+        marker = "o" if len(points) < _MOST_MARKED else None
+        coverages, accuracies = [p.coverage for p in points], [p.accuracy for p in points]
+        axes.plot(coverages, accuracies, color=ACCENT, marker=marker, label="surest tracks labelled")
+        axes.axhline(scores.majority_share, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="majority guess")
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel="share of the tracks labelled", ylabel="accuracy")
+        _percent_axis(axes, "x")
+        _percent_axis(axes, "y")
+        _legend(axes)
+        return _svg(figure, "coverage", "accuracy against the share of tracks labelled")
+
+
+def _finite(value: float | None) -> float:
+    """Return a number that matplotlib leaves out where there is none."""
+    return float(value) if value is not None and math.isfinite(value) else math.nan
+
+
+def _wilson(bin: CalibrationBin, z: float = 1.96) -> tuple[float, float]:
+    """Return the 95 % interval of a bin's accuracy, Wilson (1927)."""
+    n, p = bin.tracks, bin.accuracy or 0.0
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+def _percent_axis(axes: Axes, which: str) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 2):g}\u202f%"))
+
+
+def _legend(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, columnspacing=1.4)
+
+
+def _svg(figure: Figure, name: str, description: str) -> str:
+    """Return `figure` as an <svg> element: sized by the page, its ids made unique by `name`."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]  # an XML declaration and a DTD's address have no place in HTML
+    svg = re.sub(r"<(style|metadata)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace("'DejaVu Sans'", "var(--sans, sans-serif)")
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable}, {colour})")
+    viewbox = re.search(r'viewBox="[^"]*"', svg)
+    assert viewbox is not None
+    head = f'<svg {viewbox[0]} role="img" aria-label="{description}">'
+    return re.sub(r"<svg\b[^>]*>", head, svg, count=1).replace("xlink:href", "href").strip()
