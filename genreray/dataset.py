@@ -1,0 +1,130 @@
+"""Rows of FEATURES -> tensors: whole clips kept as they are stored, and the crops of them that a model sees."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genreray.features import FeatureConfig
+
+NO_LABEL = -1  # the label of a clip whose genre is unknown
+_DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
+    "mel": (np.uint8, torch.uint8),
+    "mfcc": (np.float16, torch.float16),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """Whole clips in memory, in the types they are stored in; shorter ones are zero after their last frame."""
+
+    track_ids: list[str]
+    inputs: dict[str, Tensor]  # mel: uint8 [n, n_mels, frames]; mfcc: float16 [n, n_mfcc, frames]
+    n_frames: Tensor  # int64 [n]
+    labels: Tensor  # int64 [n], NO_LABEL where unknown
+
+    def __len__(self) -> int:
+        return len(self.track_ids)
+
+    def to(self, device: torch.device) -> "Clips":
+        """Return the clips on `device`."""
+        inputs = {name: x.to(device, non_blocking=True) for name, x in self.inputs.items()}
+        return Clips(self.track_ids, inputs, self.n_frames.to(device), self.labels.to(device))
+
+    def select(self, rows: Tensor) -> "Clips":
+        """Return the clips of the given rows, int64 [m], in that order."""
+        inputs = {name: x[rows] for name, x in self.inputs.items()}
+        ids = [self.track_ids[i] for i in rows.tolist()]
+        return Clips(ids, inputs, self.n_frames[rows], self.labels[rows])
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator["Clips"]:
+        """Yield every clip once in batches, shuffled where a generator is given; the last may be smaller.
+
+        The order depends on the track ids and the generator alone, not on the order in which clips arrived.
+        """
+        order = torch.tensor(sorted(range(len(self)), key=self.track_ids.__getitem__), dtype=torch.int64)
+        if generator is not None:
+            order = order[torch.randperm(len(self), generator=generator)]
+        for rows in order.split(batch_size):
+            yield self.select(rows)
+
+
+def clip_bytes(names: Sequence[str], config: FeatureConfig) -> int:
+    """Return the bytes that one clip of full length takes in memory with the inputs `names`."""
+    return sum(n_bins(name, config) * config.max_frames * np.dtype(_DTYPES[name][0]).itemsize for name in names)
+
+
+def n_bins(name: str, config: FeatureConfig) -> int:
+    """Return the number of rows of the input `name`: n_mels or n_mfcc."""
+    return {"mel": config.n_mels, "mfcc": config.n_mfcc}[name]
+
+
+def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]) -> Clips:
+    """Return the clips of rows of FEATURES whose status is ok, with the inputs `names`.
+
+    A label is the genre's place in `genres`; a genre that is not among them gives NO_LABEL.
+    """
+    return load([table], len(table), names, config, genres)
+
+
+def load(
+    tables: Iterable[pa.Table], n: int, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]
+) -> Clips:
+    """Return the clips of all `tables`, at most `n`, as `from_table` does of one, holding each in memory once."""
+    inputs = {name: _room(n, name, config) for name in names}
+    n_frames = torch.zeros(n, dtype=torch.int64)
+    labels = torch.full((n,), NO_LABEL, dtype=torch.int64)
+    place = {genre: i for i, genre in enumerate(genres)}
+    ids: list[str] = []
+    for table in tables:
+        table = table.slice(0, n - len(ids))
+        rows = slice(len(ids), len(ids) + len(table))
+        n_frames[rows] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
+        labels[rows] = torch.tensor([place.get(genre, NO_LABEL) for genre in table.column("genre").to_pylist()])
+        for name, room in inputs.items():
+            _unpack(table.column(name), n_frames[rows].tolist(), room[rows].numpy())
+        ids += table.column("track_id").to_pylist()
+    count = len(ids)
+    return Clips(ids, {name: room[:count] for name, room in inputs.items()}, n_frames[:count], labels[:count])
+
+
+def _room(n: int, name: str, config: FeatureConfig) -> Tensor:
+    return torch.zeros((n, n_bins(name, config), config.max_frames), dtype=_DTYPES[name][1])
+
+
+def _unpack(column: pa.ChunkedArray, n_frames: Sequence[int], out: NDArray[np.generic]) -> None:
+    """Copy each value of a column of raw features into out[i, :, :n_frames[i]]."""
+    values = (value for chunk in column.chunks for value in chunk)
+    for i, value in enumerate(values):
+        # as_buffer() is a view into Arrow's memory: the only copy is the one into `out`.
+        clip = np.frombuffer(value.as_buffer(), out.dtype).reshape(out.shape[1], n_frames[i])
+        out[i, :, : n_frames[i]] = clip
+
+
+def random_starts(n_frames: Tensor, crop_frames: int, generator: torch.Generator) -> Tensor:
+    """Draw the first frame of one crop of each clip: int64 [n], every place that fits equally likely."""
+    room = (n_frames - crop_frames).clamp(min=0)
+    draw = torch.rand(len(n_frames), generator=generator).to(n_frames.device)
+    return (draw * (room + 1)).long().clamp(max=room)
+
+
+def even_starts(n_frames: Tensor, crop_frames: int, n_crops: int) -> Tensor:
+    """Return the first frames of crops spread evenly over each clip: int64 [n, n_crops], the middle for one."""
+    room = (n_frames - crop_frames).clamp(min=0)
+    places = torch.linspace(0, 1, n_crops) if n_crops > 1 else torch.tensor([0.5])
+    return (room[:, None] * places.to(n_frames.device)[None, :]).round().long()
+
+
+def crop(clips: Clips, starts: Tensor, crop_frames: int) -> dict[str, Tensor]:
+    """Return each input's frames [start, start + crop_frames) of each clip: [n, bins, crop_frames].
+
+    A clip shorter than a crop is repeated from its beginning: padding with silence would teach a network
+    to tell short clips rather than genres.
+    """
+    frames = starts[:, None] + torch.arange(crop_frames, device=starts.device)  # [n, crop_frames]
+    frames = frames % clips.n_frames[:, None]
+    return {name: x.gather(2, frames[:, None, :].expand(-1, x.shape[1], -1)) for name, x in clips.inputs.items()}

@@ -1,0 +1,96 @@
+"""FEATURES as found on disk: which part files, made with which settings, holding which tracks."""
+
+import dataclasses
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genreray import parts, storage, tables
+from genreray.errors import Status, UserError
+from genreray.features import FeatureConfig
+
+_INDEX = ("track_id", "uri", "genre", "artist", "split", "status", "error", "n_frames")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSet:
+    """A folder that `genreray extract` wrote; `index` is its tracks without their features, and their `part`."""
+
+    uri: str
+    config: FeatureConfig
+    split_method: str
+    index: pa.Table
+
+    @classmethod
+    def open(cls, uri: str) -> "FeatureSet":
+        """Look through the folder `uri` without reading any features.
+
+        Raises UserError where it is missing, empty, damaged, of mixed settings, or made by something else.
+        """
+        uri = storage.absolute(uri)
+        if not storage.exists(uri):
+            raise UserError(f"there are no features at {uri}: make them with `genreray extract CATALOG {uri}`")
+        found = parts.Parts(uri, tables.FEATURES).files()
+        if not found:
+            raise UserError(f"{uri} holds no features: make them with `genreray extract CATALOG {uri}`")
+        settings = parts.settings_of(found)
+        if settings.get("table") != "features":
+            raise UserError(f"{uri} holds {settings.get('table')}, not features: give a folder of `genreray extract`")
+        return cls(
+            uri=uri,
+            config=FeatureConfig.from_json(settings["features"], uri),
+            split_method=settings["split_method"],
+            index=parts.read_with_part(found, _INDEX, tables.FEATURES),
+        )
+
+    def rows(self, split: str | None) -> pa.Table:
+        """Return the rows of `index` in the given split, or all.
+
+        Raises UserError where there are none.
+        """
+        if split is None:
+            return self.index
+        rows = self.index.filter(pc.field("split") == split)
+        if not len(rows):
+            there = sorted(filter(None, pc.unique(self.index.column("split")).to_pylist()))
+            raise UserError(
+                f"{self.uri} has no tracks in split {split!r}: "
+                + (f"it has {', '.join(there)}" if there else "its tracks have no genre, so they were not split")
+            )
+        return rows
+
+    def usable(self, split: str) -> pa.Table:
+        """Return the rows of `index` in `split` that can be learnt from: features made, genre known.
+
+        Raises UserError where there are none.
+        """
+        usable = self.rows(split).filter(self.usable_rows())
+        if not len(usable):
+            raise UserError(f"no track in the {split} split of {self.uri} has both a genre and features")
+        return usable
+
+    @staticmethod
+    def usable_rows() -> pc.Expression:
+        """Return the condition on a row of FEATURES that it can be learnt from."""
+        return (pc.field("status") == Status.OK.value) & pc.field("genre").is_valid()
+
+    def blocks(self, split: str | None, usable_only: bool, n_rows: int) -> list[list[str]]:
+        """Return the parts that hold rows of `split`, in groups of at least `n_rows` such rows but for the last."""
+        rows = self.rows(split)
+        if usable_only:
+            rows = rows.filter(self.usable_rows())
+        counts = {str(c["values"]): int(c["counts"]) for c in pc.value_counts(rows.column("part")).to_pylist()}
+        groups: list[list[str]] = [[]]
+        size = 0
+        for part in sorted(counts):
+            if size >= n_rows:
+                groups.append([])
+                size = 0
+            groups[-1].append(part)
+            size += counts[part]
+        return groups
+
+
+def table_settings(config: FeatureConfig, split_method: str) -> dict[str, object]:
+    """Return the metadata that every part of a FEATURES table carries."""
+    return {"table": "features", "features": config.to_json(), "split_method": split_method}

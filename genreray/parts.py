@@ -1,0 +1,151 @@
+"""A table in the making: a folder of Parquet part files, each written whole, that one job with one setting fills."""
+
+import concurrent.futures
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from genreray import storage, tables
+from genreray.errors import UserError
+
+_LARGE = ("mel", "mfcc")  # columns of raw bytes, which no encoding makes smaller
+_FILENAME = "__filename"  # what a pyarrow dataset calls the file of a row
+_READERS = 16  # footers read at a time
+
+
+class Parts:
+    """The part files of one table below the folder `uri`.
+
+    A part's name is a hash of its track ids: a block that is done twice overwrites its own file.
+    """
+
+    def __init__(self, uri: str, schema: pa.Schema) -> None:
+        self.uri = storage.absolute(uri)
+        self.schema = schema
+
+    def write(self, table: pa.Table) -> str:
+        """Write `table` as one part and return its URI."""
+        ids = "\n".join(table.column("track_id").to_pylist())
+        uri = storage.join(self.uri, f"part-{hashlib.sha256(ids.encode()).hexdigest()[:20]}.parquet")
+        plain = [name for name in table.schema.names if name not in _LARGE]
+        # Dictionaries and zstd would cost more than they save on the bytes of images: see docs/architecture.md.
+        storage.write_parquet(uri, table.cast(self.schema), use_dictionary=plain, compression="lz4", store_schema=True)
+        return uri
+
+    def files(self) -> list[str]:
+        """Return the URIs of the parts, sorted; empty where the folder does not exist.
+
+        Raises UserError where something else lies in the folder.
+        """
+        if not storage.exists(self.uri):
+            return []
+        if not storage.is_folder(self.uri):
+            raise UserError(f"{self.uri} is a file: give a folder")
+        found = sorted(storage.list_files(self.uri))
+        foreign = [name for name, _ in found if not _is_part(name)]
+        if foreign:
+            raise UserError(f"{self.uri} holds {foreign[0]}, which genreray did not make: give another folder")
+        return [uri for _, uri in found]
+
+    def check_settings(self, files: Sequence[str]) -> None:
+        """Raise UserError where a part was made with other settings than this table's."""
+        expected = tables.metadata_of(self.schema, self.uri)
+        for uri, metadata in zip(files, _metadata(files), strict=True):
+            for key, value in expected.items():
+                if metadata.get(key) != value:
+                    raise UserError(
+                        f"{uri} was made with other settings ({_difference(key, metadata.get(key), value)}): "
+                        "give another folder, or the same settings"
+                    )
+
+    def column(self, name: str, files: Sequence[str]) -> pa.ChunkedArray:
+        """Return one column of all the given parts."""
+        return read(files, [name], self.schema).column(name)
+
+
+def settings_of(files: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that all the given parts were made with.
+
+    Raises UserError where two differ, or where a file is damaged or was not made by genreray.
+    """
+    found = _metadata(files)
+    for uri, metadata in zip(files, found, strict=True):
+        for key in sorted({*metadata, *found[0]}):
+            if metadata.get(key) != found[0].get(key):
+                raise UserError(
+                    f"{uri} and {files[0]} were made with different settings "
+                    f"({_difference(key, metadata.get(key), found[0].get(key))}): make one folder of each"
+                )
+    return found[0]
+
+
+def read(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """Return the given columns of all the parts as one table.
+
+    Raises UserError where a part is damaged.
+    """
+    if not files:
+        return schema.empty_table().select(list(columns))
+    return _scan(files, list(columns), schema)
+
+
+def read_with_part(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """Return what `read` does, with one more column `part`: the URI of the part that a row is in."""
+    table = _scan(files, [*columns, _FILENAME], schema)
+    uri_of = {storage.arrow_filesystem(uri)[1].lstrip("/"): uri for uri in files}
+    names = table.column(_FILENAME).combine_chunks().dictionary_encode()
+    uris = pa.array([uri_of[name.lstrip("/")] for name in names.dictionary.to_pylist()], pa.string())
+    return table.drop_columns([_FILENAME]).append_column("part", pa.DictionaryArray.from_arrays(names.indices, uris))
+
+
+def _scan(files: Sequence[str], columns: list[str], schema: pa.Schema) -> pa.Table:
+    fs, _ = storage.arrow_filesystem(files[0])
+    paths = [storage.arrow_filesystem(uri)[1] for uri in files]
+    try:
+        return ds.dataset(paths, schema=schema, format="parquet", filesystem=fs).to_table(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{storage.parent(files[0])} has a damaged part: {_first_line(error)}") from error
+
+
+def count_statuses(statuses: pa.ChunkedArray) -> dict[str, int]:
+    """Return how often each status occurs, most frequent first."""
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(statuses).to_pylist()}
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith("part-") and name.endswith(".parquet") and "/" not in name
+
+
+def _metadata(files: Sequence[str]) -> list[dict[str, Any]]:
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(_metadata_of_file, files))
+
+
+def _metadata_of_file(uri: str) -> dict[str, Any]:
+    fs, path = storage.arrow_filesystem(uri)
+    try:
+        schema = pq.read_schema(path, filesystem=fs)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{uri} is not a whole Parquet file ({_first_line(error)}): delete it and run the job that made it again"
+        ) from error
+    return tables.metadata_of(schema, uri)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _difference(key: str, one: Any, other: Any) -> str:
+    """Say which setting differs: the first differing field where both are groups of them."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in sorted({*one, *other}):
+            if one.get(name) != other.get(name):
+                return f"{name} {one.get(name)}, not {other.get(name)}"
+    return f"{key} {one}, not {other}"
