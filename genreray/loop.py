@@ -26,8 +26,8 @@ class TrainingConfig:
     """Frames a network sees at once; the report's 385 are 8.9 s."""
     crops: int = 3
     """Evenly spaced crops whose probabilities are averaged when a clip is scored."""
-    random_crops: bool = True
-    """Draw each training crop at random; --no-random-crops always takes the first, as the report does."""
+    first_crop: bool = False
+    """Train on the first crop of each clip, as the report does, instead of a random one each time."""
     seed: int = 0
     """Seed of initial weights, shuffling and crops."""
 
@@ -51,23 +51,23 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     *,
     crop_frames: int,
-    random_crops: bool,
+    first_crop: bool,
     generator: torch.Generator,
     device: torch.device,
 ) -> Totals:
     """Take one optimisation step for each batch of whole clips, on one crop of each clip.
 
-    The crop is drawn at random, or is the first one (the report's) where `random_crops` is False. The loss is
-    the cross entropy. Returns the sums over all clips as they were trained on.
+    The crop is drawn at random, or is the clip's first (the report's) where `first_crop` is set. The loss is the
+    cross entropy. Returns the sums over all clips as they were trained on.
     """
     model.train()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for batch in batches:
         clips = batch.to(device)
         starts = (
-            dataset.random_starts(clips.n_frames, crop_frames, generator)
-            if random_crops
-            else torch.zeros_like(clips.n_frames)
+            torch.zeros_like(clips.n_frames)
+            if first_crop
+            else dataset.random_starts(clips.n_frames, crop_frames, generator)
         )
         with autocast(device):
             logits = model(dataset.crop(clips, starts, crop_frames))

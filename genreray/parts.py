@@ -59,7 +59,7 @@ class Parts:
             for key, value in expected.items():
                 if metadata.get(key) != value:
                     raise UserError(
-                        f"{uri} was made with other settings ({_difference(key, metadata.get(key), value)}): "
+                        f"{uri} was made with other settings ({tables.difference(key, metadata.get(key), value)}): "
                         "give another folder, or the same settings"
                     )
 
@@ -79,7 +79,7 @@ def settings_of(files: Sequence[str]) -> dict[str, Any]:
             if metadata.get(key) != found[0].get(key):
                 raise UserError(
                     f"{uri} and {files[0]} were made with different settings "
-                    f"({_difference(key, metadata.get(key), found[0].get(key))}): make one folder of each"
+                    f"({tables.difference(key, metadata.get(key), found[0].get(key))}): make one folder of each"
                 )
     return found[0]
 
@@ -140,12 +140,3 @@ def _metadata_of_file(uri: str) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _difference(key: str, one: Any, other: Any) -> str:
-    """Say which setting differs: the first differing field where both are groups of them."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in sorted({*one, *other}):
-            if one.get(name) != other.get(name):
-                return f"{name} {one.get(name)}, not {other.get(name)}"
-    return f"{key} {one}, not {other}"

@@ -74,3 +74,12 @@ def metadata_of(schema: pa.Schema, where: str) -> dict[str, Any]:
             f"{where} is Parquet, but was not made by genreray: give a folder that `genreray extract` wrote"
         )
     return value
+
+
+def difference(key: str, one: Any, other: Any) -> str:
+    """Say how two values of the setting `key` differ: by the first field that does, where they are groups of them."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in sorted({*one, *other}):
+            if one.get(name) != other.get(name):
+                return f"{name} {one.get(name)}, not {other.get(name)}"
+    return f"{key} {one}, not {other}"

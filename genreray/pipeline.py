@@ -1,0 +1,69 @@
+"""CATALOG in blocks, through stages on Ray Data, into part files: what extract and tag have in common."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+
+from genreray.cluster import Cluster
+from genreray.parts import Parts, count_statuses
+from genreray.progress import Progress
+
+BLOCK_SIZE = 32  # tracks a block: some seconds of work and some megabytes of features
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of the tracks of a catalog."""
+
+    counts: dict[str, int]  # tracks per status, those of earlier runs included
+    n_done: int  # tracks done in this run
+    n_before: int  # tracks found done
+    seconds: float  # of this run
+
+
+def run(
+    catalog: pa.Table,
+    stages: Callable[["ray.data.Dataset"], "ray.data.Dataset"],
+    parts: Parts,
+    *,
+    cluster: Cluster,
+    progress: Progress,
+    block_size: int = BLOCK_SIZE,
+) -> Outcome:
+    """Send the tracks that `parts` does not hold yet through `stages` and write what comes out as parts.
+
+    Each block of the catalog becomes one block of rows and one part. Only the statuses come back to the driver.
+    Raises UserError where the output holds something else.
+    """
+    started = time.perf_counter()
+    files = parts.files()
+    parts.check_settings(files)
+    done = parts.column("track_id", files).combine_chunks()
+    todo = catalog.filter(pc.invert(pc.is_in(catalog.column("track_id"), value_set=done)))
+    if len(todo):
+        cluster.connect()
+        blocks = [todo.slice(i, block_size) for i in range(0, len(todo), block_size)]
+        dataset = stages(ray.data.from_arrow(blocks))
+        written = dataset.map_batches(
+            _write_part, fn_kwargs={"parts": parts}, batch_size=None, batch_format="pyarrow", zero_copy_batch=True
+        )
+        with progress.track(len(todo)) as advance:
+            for block in written.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                advance(len(block))
+    statuses = parts.column("status", parts.files())
+    return Outcome(
+        counts=count_statuses(statuses),
+        n_done=len(todo),
+        n_before=len(done),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _write_part(block: pa.Table, parts: Parts) -> pa.Table:
+    if len(block):
+        parts.write(block)
+    return block.select(["track_id", "status"])

@@ -1,0 +1,58 @@
+"""CATALOG + a checkpoint -> PREDICTIONS, in one streamed Ray Data job: no features on disk; and tags.csv."""
+
+import csv
+import io
+
+import pyarrow as pa
+import ray.data
+
+from genreray import checkpoint, parts, pipeline, storage, tables
+from genreray.cluster import Cluster, Gpu
+from genreray.errors import UserError
+from genreray.extract import feature_stage
+from genreray.parts import Parts
+from genreray.pipeline import Outcome
+from genreray.predict import prediction_stage
+from genreray.progress import Progress
+
+PREDICTIONS_FOLDER = "predictions"
+CSV_FILE = "tags.csv"
+
+
+def tag(
+    catalog: pa.Table, tags_uri: str, checkpoint_uri: str, *, top_k: int, gpu: Gpu, cluster: Cluster, progress: Progress
+) -> Outcome:
+    """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, and tags.csv.
+
+    Tracks that are there already are not done again. One row comes out for each row that goes in.
+    Raises UserError where there is no checkpoint, or the folder holds something else or another model's labels.
+    """
+    settings = checkpoint.load_settings(checkpoint_uri)
+    if not 1 <= top_k <= len(settings.genres):
+        raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
+    metadata = {"table": "predictions", "checkpoint": checkpoint.fingerprint(checkpoint_uri), "top_k": top_k}
+    output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), tables.with_metadata(tables.PREDICTIONS, metadata))
+
+    def stages(rows: "ray.data.Dataset") -> "ray.data.Dataset":
+        return prediction_stage(feature_stage(rows, settings.features), checkpoint_uri, top_k=top_k, gpu=gpu)
+
+    outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress)
+    write_csv(output, storage.join(tags_uri, CSV_FILE), top_k)
+    return outcome
+
+
+def write_csv(output: Parts, uri: str, top_k: int) -> None:
+    """Write the predictions as one CSV in the order of track ids, a column for each of the best genres."""
+    columns = [field.name for field in tables.PREDICTIONS]
+    rows = parts.read(output.files(), columns, tables.PREDICTIONS).sort_by("track_id")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ranks = range(1, top_k + 1)
+    names = [name for rank in ranks for name in (f"genre_{rank}", f"probability_{rank}")]
+    writer.writerow(["track_id", "uri", "status", "error", *names])
+    for row in rows.to_pylist():
+        best = [value for genre in row["genres"] or () for value in (genre["genre"], f"{genre['probability']:.4f}")]
+        writer.writerow(
+            [row["track_id"], row["uri"], row["status"], row["error"], *best, *[""] * (2 * top_k - len(best))]
+        )
+    storage.write_text(uri, text.getvalue())

@@ -1,0 +1,235 @@
+"""FEATURES -> a trained checkpoint, on Ray Train: one worker process a GPU (or share of the CPUs), fed by Ray Data."""
+
+import contextlib
+import dataclasses
+import json
+import posixpath
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import DataConfig as IngestConfig
+from ray.train.torch import TorchTrainer
+
+from genreray import checkpoint, resume, storage, tables
+from genreray.cluster import Cluster, Gpu, Workers, plan_workers
+from genreray.errors import UserError
+from genreray.featureset import FeatureSet
+from genreray.feed import row_dataset
+from genreray.genres import class_order
+from genreray.loop import TrainingConfig
+from genreray.models import ModelConfig
+from genreray.progress import Progress
+from genreray.train_worker import WorkerTask, train_worker
+
+_RUN = "run.json"  # what a run was begun with
+_STATE = "training"  # Ray Train's own folder in the run's
+_POLL = 0.5  # seconds between two looks at the history
+_MAX_FAILURES = 3  # of workers; lost nodes do not count
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a run came to."""
+
+    history: resume.History
+    best: dict[str, Any]  # the epoch of the checkpoint that was kept
+    genres: list[str]
+    n_training: int
+    n_validation: int
+    n_parameters: int
+    already_finished: bool
+    seconds: float  # of this call
+
+
+def train(
+    features_uri: str,
+    run_uri: str,
+    model: str,
+    model_config: ModelConfig,
+    config: TrainingConfig,
+    *,
+    workers: int,
+    gpu: Gpu,
+    cluster: Cluster,
+    progress: Progress,
+) -> Trained:
+    """Train `model` on the training split and leave the epoch of the lowest validation loss in `run_uri`.
+
+    A run that was interrupted goes on after its last epoch; one that is finished is left as it is.
+    Raises UserError where features, settings or the cluster do not allow it, or `run_uri` holds something else.
+    """
+    started = time.perf_counter()
+    run_uri = storage.absolute(run_uri)
+    features = FeatureSet.open(features_uri)
+    n_training, n_validation = (len(features.usable(split)) for split in ("training", "validation"))
+    settings = _settings(features, model, model_config, config)
+    n_parameters = sum(parameter.numel() for parameter in settings.build().parameters())
+    _open_run(run_uri, features, settings)
+    finished = storage.exists(storage.join(run_uri, checkpoint.CONFIG))
+    if not finished:
+        cluster.connect()
+        plan = plan_workers(workers, gpu)
+        task = WorkerTask(
+            run_uri=run_uri,
+            settings=settings,
+            config=config,
+            threads=plan.threads,
+            n_training=n_training,
+            n_validation=n_validation,
+            memory=_memory_per_worker(plan),
+        )
+        with _epoch_lines(run_uri, config.epochs, progress):
+            best = _fit(features, task, plan)
+        history = _check_history(run_uri)
+        checkpoint.copy(best, run_uri)
+    history = _check_history(run_uri)
+    return Trained(
+        history=history,
+        best=min(history, key=lambda epoch: float(epoch["validation_loss"])),
+        genres=settings.genres,
+        n_training=n_training,
+        n_validation=n_validation,
+        n_parameters=n_parameters,
+        already_finished=finished,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _settings(
+    features: FeatureSet, model: str, model_config: ModelConfig, config: TrainingConfig
+) -> checkpoint.Settings:
+    longest = features.config.max_frames
+    if config.crop_frames > longest:
+        raise UserError(
+            f"crop frames is {config.crop_frames}, but the longest clips have {longest} frames: "
+            f"give --crop-frames {longest} or fewer"
+        )
+    genres = class_order(features.usable("training").column("genre").to_pylist())
+    if len(genres) < 2:
+        raise UserError(f"every training track of {features.uri} is {genres[0]}: give tracks of two genres or more")
+    return checkpoint.Settings(
+        model=model,
+        model_config=model_config,
+        features=features.config,
+        genres=genres,
+        crop_frames=config.crop_frames,
+        n_crops=config.crops,
+        training=dataclasses.asdict(config),
+        metrics={},
+    )
+
+
+def _open_run(run_uri: str, features: FeatureSet, settings: checkpoint.Settings) -> None:
+    """Begin the run in its folder, or see that it was begun with the same settings."""
+    begun = {"job": "train", "features_uri": features.uri, **settings.to_json()}
+    del begun["versions"]  # a newer torch may go on with what an older one began
+    begun = json.loads(json.dumps(begun))
+    where = storage.join(run_uri, _RUN)
+    if storage.exists(where):
+        there = storage.read_json(where)
+        for key in sorted({*begun, *there}):
+            if begun.get(key) != there.get(key):
+                difference = tables.difference(key, there.get(key), begun.get(key))
+                raise UserError(
+                    f"{run_uri} was begun with other settings ({difference}): "
+                    "give the same ones to go on with it, or another folder"
+                )
+        return
+    if storage.exists(run_uri) and any(True for _ in storage.list_files(run_uri)):
+        raise UserError(f"{run_uri} holds something that is not a training run: give another folder")
+    storage.make_folder(run_uri)
+    storage.write_json(where, begun)
+
+
+def _memory_per_worker(plan: Workers) -> int:
+    """Return the bytes of clips that a worker may keep: half of what Ray counts as its nodes' free memory."""
+    return int(ray.cluster_resources().get("memory", 0) / 2 / plan.count)
+
+
+def _fit(features: FeatureSet, task: WorkerTask, plan: Workers) -> str:
+    """Run Ray Train to the end and return the URI of the best epoch's checkpoint."""
+    columns = ["track_id", "genre", "n_frames", *task.settings.build().inputs]
+    datasets = {
+        split: row_dataset(features, columns, split=split, usable_only=True, num_cpus=plan.reader_cpus)
+        for split in ("training", "validation")
+    }
+    fs, path = storage.arrow_filesystem(task.run_uri)
+    resources = {"CPU": plan.cpus, **({"GPU": 1.0} if plan.gpu else {})}
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"task": task},
+        scaling_config=ScalingConfig(num_workers=plan.count, use_gpu=plan.gpu, resources_per_worker=resources),
+        # Every worker reads all of validation and scores its share: an equal split would drop rows.
+        dataset_config=IngestConfig(datasets_to_split=["training"]),
+        datasets=datasets,
+        run_config=RunConfig(
+            name=_STATE,
+            storage_path=path,
+            storage_filesystem=fs,
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute="validation_loss", checkpoint_score_order="min"
+            ),
+            failure_config=FailureConfig(max_failures=_MAX_FAILURES),
+        ),
+    )
+    result = trainer.fit()
+    if not result.best_checkpoints:
+        _check_history(task.run_uri)
+        raise RuntimeError("Ray Train ended without a checkpoint")
+    best, _ = min(result.best_checkpoints, key=lambda found: float(found[1]["validation_loss"]))
+    return storage.join(task.run_uri, _STATE, posixpath.basename(str(best.path).rstrip("/")))
+
+
+def _check_history(run_uri: str) -> resume.History:
+    """Return the run's epochs; raise UserError where its loss left the finite numbers."""
+    history = resume.read_history(run_uri)
+    if history and history[-1].get("diverged"):
+        raise UserError(
+            f"the loss was not a finite number in epoch {history[-1]['epoch']}: "
+            "train into another folder with a lower --learning-rate"
+        )
+    return history
+
+
+@contextlib.contextmanager
+def _epoch_lines(run_uri: str, n_epochs: int, progress: Progress) -> Iterator[None]:
+    """Print a line for each epoch as the workers add it to the history."""
+    stop = threading.Event()
+    shown = len(resume.read_history(run_uri))
+    if shown:
+        progress.line(f"going on after epoch {shown} of {n_epochs}")
+
+    def show(shown: int) -> int:
+        for epoch in resume.read_history(run_uri)[shown:]:
+            progress.line(_epoch_line(epoch, n_epochs))
+            shown += 1
+        return shown
+
+    def watch() -> None:
+        nonlocal shown
+        while not stop.wait(_POLL):
+            shown = show(shown)
+
+    thread = threading.Thread(target=watch, name="epochs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        show(shown)
+
+
+def _epoch_line(epoch: dict[str, Any], n_epochs: int) -> str:
+    if epoch.get("diverged"):
+        return f"epoch {epoch['epoch']:>3}/{n_epochs}  loss is not a finite number"
+    return (
+        f"epoch {epoch['epoch']:>3}/{n_epochs}"
+        f"  loss {epoch['training_loss']:.3f}  accuracy {epoch['training_accuracy']:.3f}"
+        f"  validation loss {epoch['validation_loss']:.3f}  accuracy {epoch['validation_accuracy']:.3f}"
+        f"  {epoch['seconds']:.1f} s"
+    )

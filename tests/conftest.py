@@ -1,0 +1,33 @@
+import os
+
+import pytest
+import sounds
+
+# Read by Ray when it is imported.
+os.environ["RAY_AUTH_MODE"] = "disabled"  # or a local cluster writes a token into the home directory
+os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S"] = "60"  # a job that hangs fails
+os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "60"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+
+@pytest.fixture(scope="session")
+def tone():
+    return sounds.tone
+
+
+@pytest.fixture(scope="session")
+def encode():
+    return sounds.encode
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """A local Ray of two CPUs, the same for all tests that ask for one."""
+    import ray
+    from ray.data import DataContext
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()

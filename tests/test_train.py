@@ -1,0 +1,157 @@
+import json
+import math
+
+import pytest
+from making import GENRES, SMALL, feature_row, feature_rows, write_features
+from rich.console import Console
+
+from genreray import checkpoint, resume, train_worker
+from genreray import train as train_module
+from genreray.cluster import Cluster
+from genreray.errors import UserError
+from genreray.loop import TrainingConfig
+from genreray.models.mel_cnn import MelCnnConfig
+from genreray.progress import Progress
+from genreray.train import train
+
+MODEL = MelCnnConfig(filters=(4, 8), learning_rate=3e-3)
+SHORT = TrainingConfig(epochs=3, batch_size=8, crop_frames=64, crops=2)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    return write_features(tmp_path_factory.mktemp("train") / "features", feature_rows(72))
+
+
+def run(features, folder, config=SHORT, model=MODEL, workers=1, gpu="no"):
+    return train(
+        features,
+        str(folder),
+        "mel_cnn",
+        model,
+        config,
+        workers=workers,
+        gpu=gpu,
+        cluster=Cluster(),
+        progress=Progress(Console(), "train"),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(ray_session, features, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train") / "run"
+    return folder, run(features, folder)
+
+
+def test_a_run_learns_and_leaves_its_best_epoch(finished):
+    folder, done = finished
+    assert [epoch["epoch"] for epoch in done.history] == [1, 2, 3]
+    assert (done.n_training, done.n_validation, done.genres) == (48, 12, list(GENRES))
+    assert done.history[-1]["training_loss"] < done.history[0]["training_loss"] < math.log(3) * 1.2
+    loaded = checkpoint.load(str(folder))
+    assert loaded.settings.metrics["epoch"] == done.best["epoch"]
+    assert done.best["validation_loss"] == min(epoch["validation_loss"] for epoch in done.history)
+    assert loaded.settings.features == SMALL
+    assert sum(p.numel() for p in loaded.model.parameters()) == done.n_parameters
+
+
+def test_the_history_is_there_for_people(finished):
+    folder, done = finished
+    assert json.loads((folder / "history.json").read_text()) == done.history
+
+
+def test_a_finished_run_is_left_as_it_is(finished, features):
+    folder, done = finished
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    again = run(features, folder)
+    assert again.already_finished
+    assert again.history == done.history
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+def test_other_settings_in_the_same_folder_are_refused(finished, features):
+    folder, _ = finished
+    with pytest.raises(UserError, match="epochs 3, not 4"):
+        run(features, folder, TrainingConfig(epochs=4, batch_size=8, crop_frames=64, crops=2))
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(finished, features, tmp_path, monkeypatch):
+    """The driver is lost after the second epoch: Ray Train's files are all that is left."""
+    _, whole = finished
+    folder = tmp_path / "run"
+    lost = RuntimeError("driver lost")
+
+    def stop_after_fit(task_features, task, plan):
+        cut = train_module.dataclasses.replace(task, config=TrainingConfig(**{**vars(task.config), "epochs": 2}))
+        fit(task_features, cut, plan)
+        raise lost
+
+    fit = train_module._fit
+    monkeypatch.setattr(train_module, "_fit", stop_after_fit)
+    with pytest.raises(RuntimeError, match="driver lost"):
+        run(features, folder)
+    assert len(resume.read_history(str(folder))) == 2
+    assert not (folder / "config.json").exists()
+    monkeypatch.setattr(train_module, "_fit", fit)
+    resumed = run(features, folder)
+    losses = [(epoch["training_loss"], epoch["validation_loss"]) for epoch in resumed.history]
+    assert losses == [
+        (pytest.approx(epoch["training_loss"], rel=1e-4), pytest.approx(epoch["validation_loss"], rel=1e-4))
+        for epoch in whole.history
+    ]
+
+
+def test_two_workers_on_two_cpus_see_every_validation_track(ray_session, features, tmp_path):
+    done = run(features, tmp_path / "run", TrainingConfig(epochs=1, batch_size=8, crop_frames=64), workers=2)
+    accuracy = done.history[0]["validation_accuracy"]
+    assert accuracy * 12 == pytest.approx(round(accuracy * 12))  # a share of all 12, not of one worker's
+
+
+def test_features_that_do_not_fit_in_memory_stream(ray_session, features, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "_memory_per_worker", lambda plan: 0)
+    done = run(features, tmp_path / "run", TrainingConfig(epochs=2, batch_size=8, crop_frames=64))
+    assert done.history[-1]["training_loss"] < done.history[0]["training_loss"]
+
+
+def test_a_loss_that_is_no_number_is_one_clear_error(ray_session, features, tmp_path):
+    model = MelCnnConfig(filters=(4, 8), learning_rate=1e30, optimizer="sgd")
+    with pytest.raises(UserError, match="not a finite number in epoch 1: .*lower --learning-rate"):
+        run(features, tmp_path / "run", model=model)
+
+
+def test_a_gpu_that_is_not_there_is_refused_at_once(ray_session, features, tmp_path):
+    with pytest.raises(UserError, match="no node of the cluster has a GPU"):
+        run(features, tmp_path / "run", gpu="yes")
+
+
+@pytest.mark.parametrize(
+    ("rows", "config", "message"),
+    [
+        (feature_rows(), TrainingConfig(crop_frames=131), "longest clips have 130 frames"),
+        ([feature_row("a", "Rock", "training", 99, SMALL)], SHORT, "no tracks in split 'validation'"),
+        (
+            [feature_row(s, "Rock", s, 99, SMALL) for s in ("training", "validation")],
+            SHORT,
+            "training track .* is Rock",
+        ),
+    ],
+    ids=["long crop", "no validation", "one genre"],
+)
+def test_features_that_cannot_be_trained_on_are_refused(tmp_path, rows, config, message):
+    features = write_features(tmp_path / "features", rows)
+    with pytest.raises(UserError, match=message):
+        run(features, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_something_else_is_refused(features, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.docx").write_bytes(b"x")
+    with pytest.raises(UserError, match="not a training run"):
+        run(features, tmp_path / "run")
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.docx"]
+
+
+def test_seeds_of_epochs_and_workers_differ():
+    seeds = {train_worker._seed(a, b, c) for a in range(3) for b in range(10) for c in range(3)}
+    assert len(seeds) == 90
