@@ -1,0 +1,157 @@
+"""The flags of each job, made from dataclasses: a field is a flag, its docstring the flag's help."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from genreray import models
+from genreray.errors import UserError
+from genreray.features import FeatureConfig
+from genreray.loop import TrainingConfig
+
+FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
+TrainingFlags = Annotated[TrainingConfig, tyro.conf.arg(name="")]
+Gpu = Literal["auto", "yes", "no"]
+DEFAULT_MODEL = "mel_cnn"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """Flags that every job has."""
+
+    address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """Ray cluster to join, such as auto or ray://host:10001; by default RAY_ADDRESS, else Ray is started here."""
+    verbose: bool = False
+    """Show Ray's own log lines and progress bars."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CatalogJob(Job):
+    """Flags of the jobs that read a catalog."""
+
+    fma_metadata: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of FMA's tracks.csv and genres.csv; CATALOG is then FMA's audio folder."""
+    subset: Annotated[
+        Literal["small", "medium", "large", "full"] | None, tyro.conf.arg(metavar="small|medium|large|full")
+    ] = None
+    """Subset of FMA, each holding the ones before; by default the one in the audio folder's name."""
+    genre_column: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Column of a manifest that holds each track's genre; by default genre."""
+    max_failed: float = 0.1
+    """Share of the tracks, 0 to 1, that may fail before the job ends with exit code 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_failed <= 1:
+            raise UserError(f"max failed is {self.max_failed}: give a share from 0 to 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Extract(CatalogJob):
+    """Compute the log-mel and MFCC of every track of CATALOG into FEATURES, a folder of Parquet files."""
+
+    catalog: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CATALOG")]
+    """Folder or bucket of audio files, or a manifest (.csv, .parquet, .jsonl) with a path column."""
+    features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
+    """Folder to write; run again, the tracks that it lacks are added."""
+    split_seed: int = 0
+    """Seed of the split into training, validation and test, where the catalog has none."""
+    settings: FeatureFlags = dataclasses.field(default_factory=FeatureConfig)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train(Job):
+    """Train a network on FEATURES and leave its best epoch, by validation loss, in RUN."""
+
+    features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
+    """Folder that extract wrote."""
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Folder to write; an interrupted run goes on after its last epoch."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_MODEL
+    """Architecture; --model NAME --help shows the flags of each."""
+    workers: int = 1
+    """Worker processes, each with a GPU or a share of the CPUs."""
+    gpu: Gpu = "auto"
+    """Train on GPUs: where there are any (auto), or an error where there are none (yes)."""
+    training: TrainingFlags = dataclasses.field(default_factory=TrainingConfig)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(Job):
+    """Score a checkpoint on a split of FEATURES: REPORT gets report.html, metrics.json and predictions.parquet."""
+
+    features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
+    """Folder that extract wrote."""
+    report: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="REPORT")]
+    """Folder to write; an earlier report in it is replaced."""
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
+    """Folder that train wrote."""
+    split: Literal["training", "validation", "test"] = "test"
+    """Split to score."""
+    gpu: Gpu = "auto"
+    """Predict on GPUs: where there are any (auto), or an error where there are none (yes)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tag(CatalogJob):
+    """Label every track of CATALOG: TAGS gets predictions (Parquet) and tags.csv."""
+
+    catalog: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CATALOG")]
+    """Folder or bucket of audio files, or a manifest (.csv, .parquet, .jsonl) with a path column."""
+    tags: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TAGS")]
+    """Folder to write; run again, the tracks that it lacks are added."""
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
+    """Folder that train wrote; the features are computed with its settings."""
+    top_k: int = 3
+    """Genres given for each track, best first."""
+    gpu: Gpu = "auto"
+    """Predict on GPUs: where there are any (auto), or an error where there are none (yes)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Demo(Job):
+    """Make a small generated catalog in DIR and run extract, train, evaluate and tag on it."""
+
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")] = "demo"
+    """Folder to write; run again, only what is missing is done."""
+
+
+JOBS: dict[str, type[Job]] = {"extract": Extract, "train": Train, "evaluate": Evaluate, "tag": Tag, "demo": Demo}
+
+
+def parse(argv: list[str]) -> Any:
+    """Return the job that the command line asks for, as an instance of one of the classes above.
+
+    Raises UserError for values that no job takes; exits with 2 for flags that there are not, with 0 after --help.
+    """
+    types = {**JOBS, "train": _train_with(_model_of(argv))}
+    commands = tuple(Annotated[job, tyro.conf.subcommand(name=name)] for name, job in types.items())
+    union: Any = commands[0]
+    for command in commands[1:]:
+        union = union | command
+    return tyro.cli(
+        union,
+        args=argv,
+        prog="genreray",
+        description="Music genre classification as distributed batch jobs on Ray.",
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _model_of(argv: list[str]) -> str:
+    """Return the value of --model, found before parsing as it decides which other flags there are."""
+    for i, word in enumerate(argv):
+        if word.startswith("--model="):
+            return word.removeprefix("--model=")
+        if word == "--model" and i + 1 < len(argv):
+            return argv[i + 1]
+    return DEFAULT_MODEL
+
+
+def _train_with(model: str) -> type[Job]:
+    """Return Train with the flags of one architecture."""
+    config = models.family(model).config
+    flags = ("architecture", Annotated[config, tyro.conf.arg(name="")], dataclasses.field(default_factory=config))
+    made = dataclasses.make_dataclass("Train", [flags], bases=(Train,), frozen=True, kw_only=True)
+    made.__doc__ = Train.__doc__
+    return made

@@ -1,0 +1,203 @@
+"""The command `genreray`: one function a job, from its flags to its last screen and exit code."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from genreray import arguments, storage
+from genreray.arguments import Demo, Evaluate, Extract, Job, Tag, Train
+from genreray.errors import Status, UserError
+from genreray.progress import Progress
+from genreray.summary import Summary
+
+# Verbs are imported in the functions that call them: Ray takes a second to import, which --help should not cost.
+
+TOO_MANY_FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the job that the command line asks for and return its exit code.
+
+    0: done. 1: done, but more tracks failed than --max-failed allows. 2: cannot be done as asked, one line on
+    stderr says why. 130: interrupted.
+    """
+    console = Console(highlight=False)
+    try:
+        return run(sys.argv[1:] if argv is None else argv, console)
+    except UserError as error:
+        print(f"genreray: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("genreray: interrupted; what is done is kept: the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(argv: list[str], console: Console) -> int:
+    """Run one job and return its exit code; raises UserError where it cannot be done as asked."""
+    job = arguments.parse(argv)
+    functions: dict[type[Job], Callable[[Any, Console], int]] = {
+        Extract: extract,
+        Train: train,
+        Evaluate: evaluate,
+        Tag: tag,
+        Demo: demo,
+    }
+    return next(function for kind, function in functions.items() if isinstance(job, kind))(job, console)
+
+
+def extract(job: Extract, console: Console) -> int:
+    """Run `genreray extract`."""
+    from genreray import splits
+    from genreray.extract import extract as extract_verb
+
+    catalog, split_method = splits.assign(_catalog(job), job.split_seed)
+    outcome = extract_verb(
+        catalog,
+        job.features,
+        job.settings,
+        split_method=split_method,
+        cluster=_cluster(job),
+        progress=Progress(console, "extract"),
+    )
+    facts = {**_throughput(outcome), "split": split_method}
+    summary = Summary("extract", storage.absolute(job.features), outcome.seconds, outcome.counts, facts)
+    # Beside the folder, not in it: whatever reads Parquet folders wants nothing else in them.
+    return _finish(summary, f"{summary.output}.summary.json", console, job.max_failed)
+
+
+def train(job: Train, console: Console) -> int:
+    """Run `genreray train`."""
+    from genreray.train import train as train_verb
+
+    architecture: Any = getattr(job, "architecture")  # noqa: B009 - a field that only the parsed class has
+    done = train_verb(
+        job.features,
+        job.run,
+        job.model,
+        architecture,
+        job.training,
+        workers=job.workers,
+        gpu=job.gpu,
+        cluster=_cluster(job),
+        progress=Progress(console, "train"),
+    )
+    facts = {
+        "model": job.model,
+        "parameters": done.n_parameters,
+        "genres": len(done.genres),
+        "training_tracks": done.n_training,
+        "validation_tracks": done.n_validation,
+        "epochs": len(done.history),
+        "best_epoch": done.best["epoch"],
+        "validation_loss": done.best["validation_loss"],
+        "validation_accuracy": done.best["validation_accuracy"],
+    }
+    summary = Summary("train", storage.absolute(job.run), done.seconds, {}, facts)
+    if done.already_finished:
+        console.print("this run is finished: nothing to do")
+        summary.show(console)
+        return 0
+    return _finish(summary, storage.join(job.run, "summary.json"), console)
+
+
+def evaluate(job: Evaluate, console: Console) -> int:
+    """Run `genreray evaluate`."""
+    import time
+
+    from genreray import report
+    from genreray.evaluate import evaluate as evaluate_verb
+
+    started = time.perf_counter()
+    done = evaluate_verb(
+        job.features,
+        job.report,
+        job.checkpoint,
+        split=job.split,
+        gpu=job.gpu,
+        cluster=_cluster(job),
+        progress=Progress(console, "evaluate"),
+    )
+    scores = done.scores
+    facts = {
+        "split": job.split,
+        "scored": scores.n,
+        "accuracy": scores.accuracy,
+        "accuracy_95": list(scores.accuracy_interval),
+        "majority": scores.majority_share,
+        "macro_f1": scores.macro_f1,
+        "log_loss": scores.log_loss,
+        "report": storage.join(storage.absolute(job.report), report.HTML_NAME),
+    }
+    seconds = time.perf_counter() - started
+    summary = Summary("evaluate", storage.absolute(job.report), seconds, done.counts, facts)
+    return _finish(summary, storage.join(job.report, "summary.json"), console)
+
+
+def tag(job: Tag, console: Console) -> int:
+    """Run `genreray tag`."""
+    from genreray.tag import CSV_FILE
+    from genreray.tag import tag as tag_verb
+
+    outcome = tag_verb(
+        _catalog(job),
+        job.tags,
+        job.checkpoint,
+        top_k=job.top_k,
+        gpu=job.gpu,
+        cluster=_cluster(job),
+        progress=Progress(console, "tag"),
+    )
+    facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE)}
+    summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)
+    return _finish(summary, storage.join(job.tags, "summary.json"), console, job.max_failed)
+
+
+def demo(job: Demo, console: Console) -> int:
+    """Run `genreray demo`."""
+    from genreray.walkthrough import walk
+
+    return walk(job, console)
+
+
+def _catalog(job: arguments.CatalogJob) -> Any:
+    from genreray.catalog import read_catalog
+
+    where: str = getattr(job, "catalog")  # noqa: B009 - a field of both subclasses
+    return read_catalog(where, fma_metadata=job.fma_metadata, subset=job.subset, genre_column=job.genre_column)
+
+
+def _cluster(job: Job) -> Any:
+    from genreray.cluster import Cluster
+
+    return Cluster(job.address, job.verbose)
+
+
+def _throughput(outcome: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {"done_now": outcome.n_done, "done_before": outcome.n_before}
+    if outcome.n_done:
+        facts["tracks_per_second"] = round(outcome.n_done / outcome.seconds, 2)
+    return facts
+
+
+def _finish(summary: Summary, uri: str, console: Console, max_failed: float | None = None) -> int:
+    """Show and write the summary and return the exit code."""
+    summary.write(uri)
+    summary.show(console)
+    total = sum(summary.counts.values())
+    if max_failed is not None and summary.failed > max_failed * total:
+        worst = next(status for status in summary.counts if status != Status.OK.value)
+        print(
+            f"genreray: {summary.failed:,} of {total:,} tracks failed (most: {worst}), more than --max-failed "
+            f"{max_failed:g} allows; the output holds a row for each, with its error",
+            file=sys.stderr,
+        )
+        return TOO_MANY_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The one screen that ends every job, and the same as summary.json."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from genreray import storage
+from genreray.errors import Status
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a job did, for people and for programs."""
+
+    job: str
+    output: str
+    seconds: float
+    counts: Mapping[str, int]  # tracks per status
+    facts: Mapping[str, Any]  # what else is worth knowing, by name, in plain values
+
+    @property
+    def failed(self) -> int:
+        """Return how many tracks have another status than ok."""
+        return sum(n for status, n in self.counts.items() if status != Status.OK.value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as plain values."""
+        return {
+            "job": self.job,
+            "output": self.output,
+            "seconds": round(self.seconds, 3),
+            "counts": dict(self.counts),
+            **self.facts,
+        }
+
+    def write(self, uri: str) -> None:
+        """Write summary.json."""
+        storage.write_json(uri, self.to_json())
+
+    def show(self, console: Console) -> None:
+        """Print the screen."""
+        console.print()
+        if self.counts:
+            console.print(_status_table(self.counts))
+        facts = {**self.facts, "took": f"{self.seconds:.1f} s", "output": self.output}
+        width = max(map(len, facts))
+        for name, value in facts.items():  # lines, not a table: a path must not be broken to be copied
+            console.print(f"{name.replace('_', ' '):<{width}}  {_text(value)}", markup=False, soft_wrap=True)
+
+
+def _status_table(counts: Mapping[str, int]) -> Table:
+    total = sum(counts.values())
+    table = Table(box=None, padding=(0, 2), pad_edge=False)
+    table.add_column("status")
+    table.add_column("tracks", justify="right")
+    table.add_column("share", justify="right")
+    for status, n in counts.items():
+        table.add_row(status, f"{n:,}", f"{n / total:.1%}")
+    table.add_row("all", f"{total:,}", "")
+    return table
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
