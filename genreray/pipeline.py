@@ -45,6 +45,7 @@ def run(
     done = parts.column("track_id", files).combine_chunks()
     todo = catalog.filter(pc.invert(pc.is_in(catalog.column("track_id"), value_set=done)))
     if len(todo):
+        progress.line(f"{len(todo):,} tracks to do" + (f", {len(done):,} done before" if len(done) else ""))
         cluster.connect()
         blocks = [todo.slice(i, block_size) for i in range(0, len(todo), block_size)]
         dataset = stages(ray.data.from_arrow(blocks))

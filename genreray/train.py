@@ -71,6 +71,10 @@ def train(
     _open_run(run_uri, features, settings)
     finished = storage.exists(storage.join(run_uri, checkpoint.CONFIG))
     if not finished:
+        progress.line(
+            f"{n_training:,} training and {n_validation:,} validation tracks of {len(settings.genres)} genres; "
+            f"{model} with {n_parameters:,} parameters"
+        )
         cluster.connect()
         plan = plan_workers(workers, gpu)
         task = WorkerTask(
