@@ -55,6 +55,8 @@ def extract(job: Extract, console: Console) -> int:
     from genreray.extract import extract as extract_verb
 
     catalog, split_method = splits.assign(_catalog(job), job.split_seed)
+    if split_method != splits.OFFICIAL and storage.exists(job.features):
+        catalog = splits.keep(catalog, _earlier(job.features))
     outcome = extract_verb(
         catalog,
         job.features,
@@ -67,6 +69,15 @@ def extract(job: Extract, console: Console) -> int:
     summary = Summary("extract", storage.absolute(job.features), outcome.seconds, outcome.counts, facts)
     # Beside the folder, not in it: whatever reads Parquet folders wants nothing else in them.
     return _finish(summary, f"{summary.output}.summary.json", console, job.max_failed)
+
+
+def _earlier(features: str) -> Any:
+    """Return the tracks that an earlier run has left in the output."""
+    from genreray.featureset import FeatureSet
+    from genreray.tables import FEATURES
+
+    is_empty = storage.is_folder(features) and next(storage.list_files(features), None) is None
+    return FEATURES.empty_table() if is_empty else FeatureSet.open(features).index
 
 
 def train(job: Train, console: Console) -> int:

@@ -53,6 +53,30 @@ def assign(catalog: pa.Table, seed: int = 0) -> tuple[pa.Table, str]:
     return catalog.set_column(place, catalog.schema.field(place), pa.array(names, pa.string())), how
 
 
+def keep(catalog: pa.Table, earlier: pa.Table) -> pa.Table:
+    """Return the catalog with the splits that `earlier` (track_id, artist, split) has given already.
+
+    For a catalog that has grown: a track keeps its split, and a new track goes where its artist's earlier ones
+    are; were it to follow the new assignment, an artist could come to be in two parts.
+    """
+    by_track = {row["track_id"]: row["split"] for row in earlier.select(["track_id", "split"]).to_pylist()}
+    by_artist = {
+        row["artist"]: row["split"]
+        for row in earlier.select(["artist", "split"]).to_pylist()
+        if row["artist"] is not None and row["split"] is not None
+    }
+    kept = [
+        by_track[row["track_id"]]
+        if row["track_id"] in by_track
+        else by_artist.get(row["artist"], row["split"])
+        if row["split"] is not None
+        else None
+        for row in catalog.select(["track_id", "artist", "split"]).to_pylist()
+    ]
+    place = catalog.schema.get_field_index("split")
+    return catalog.set_column(place, catalog.schema.field(place), pa.array(kept, pa.string()))
+
+
 def _codes(values: pa.ChunkedArray) -> _Ints:
     """Return each value as a number, counted from 0 as they first appear."""
     codes: _Ints = values.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)

@@ -209,3 +209,24 @@ def test_any_small_catalog_splits_with_artists_apart_and_genres_together(seed):
     for genre in {genre for genre, _ in rows}:
         if len({artist for g, artist in rows if g == genre}) >= 3:
             assert splits_of(table, "genre", genre) == set(SPLITS)
+
+
+def test_a_catalog_that_grows_keeps_its_artists_apart():
+    whole, _ = splits.assign(collection())
+    rng = np.random.default_rng(0)
+    first = np.sort(rng.permutation(whole.num_rows)[:700])
+    unsplit = collection()
+    earlier, _ = splits.assign(unsplit.take(first))
+    assert earlier["split"].to_pylist() != whole.take(first)["split"].to_pylist()  # else this shows nothing
+    grown = splits.keep(whole, earlier)
+    assert grown.take(first).equals(earlier)
+    parts = defaultdict(set)
+    for artist, split in zip(grown["artist"].to_pylist(), grown["split"].to_pylist(), strict=True):
+        parts[artist].add(split)
+    assert all(len(found) == 1 for artist, found in parts.items() if artist is not None)
+
+
+def test_new_tracks_without_a_genre_stay_out_of_every_split():
+    earlier = catalog_of([("Rock", "a", "training"), ("Rock", "b", "test")])
+    grown = catalog_of([("Rock", "a", "test"), ("Rock", "b", "test"), (None, "a", None), ("Rock", "c", "validation")])
+    assert splits.keep(grown, earlier)["split"].to_pylist() == ["training", "test", None, "validation"]
