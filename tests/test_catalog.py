@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from genreray import catalog
+from genreray import catalog, storage
 from genreray.errors import UserError
 from genreray.tables import CATALOG
 
@@ -39,13 +39,32 @@ def test_every_audio_suffix_is_found_in_any_case(tmp_path):
     assert ids(catalog.read_catalog(str(tmp_path))) == names
 
 
-def test_a_name_that_is_not_utf8_stays_a_row(tmp_path):
+def odd_file(folder, name, content=b""):
+    path = os.fsencode(folder) + b"/" + name
     try:
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp3")).touch()
+        Path(os.fsdecode(path)).write_bytes(content)
     except OSError:
         pytest.skip("this filesystem holds UTF-8 names only")
+    return os.fsdecode(path)
+
+
+def test_a_name_that_is_not_utf8_is_a_row_that_can_be_read(tmp_path):
+    path = odd_file(tmp_path, b"my caf\xe9.mp3", b"found")
     touch(tmp_path, "ok.mp3")
-    assert ids(catalog.read_catalog(str(tmp_path))) == ["caf\\xe9.mp3", "ok.mp3"]
+    expected = f"file://{tmp_path}/my%20caf%E9.mp3"
+    table = catalog.read_catalog(str(tmp_path))
+    assert ids(table) == ["my caf\\xe9.mp3", "ok.mp3"]
+    assert table["uri"].to_pylist() == [expected, f"{tmp_path}/ok.mp3"]
+    assert storage.read_bytes(expected) == b"found"
+    one = catalog.read_catalog(path)
+    assert (ids(one), one["uri"].to_pylist()) == (["my caf\\xe9.mp3"], [expected])
+
+
+def test_two_names_that_read_the_same_are_refused(tmp_path):
+    odd_file(tmp_path, b"caf\xe9.mp3")
+    odd_file(tmp_path, b"caf\\xe9.mp3")
+    with pytest.raises(UserError, match="rename one"):
+        catalog.read_catalog(str(tmp_path))
 
 
 def test_a_folder_in_a_bucket_reads_as_a_local_one():

@@ -1,5 +1,6 @@
 """A folder or bucket prefix as a catalog: every audio file below it, named by its path."""
 
+import itertools
 import posixpath
 
 import pyarrow as pa
@@ -22,19 +23,21 @@ def read(uri: str) -> pa.Table:
     """Return the CATALOG of every audio file below the folder, sorted by track_id, without labels.
 
     The track_id is the path from the folder, suffix included, so that files of one name in two folders, and
-    of one name in two formats, stay apart. Raises UserError where there is none.
+    of one name in two formats, stay apart. Raises UserError where there is none, or two names that read the same.
     """
-    found = sorted((_text(path), _text(file)) for path, file in storage.list_files(uri) if is_audio(path))
+    found = sorted((_text(path), file) for path, file in storage.list_files(uri) if is_audio(path))
     if not found:
         kinds = " ".join(sorted(suffix[1:] for suffix in AUDIO_SUFFIXES))
         raise UserError(f"{uri} holds no audio file (looked at every depth for {kinds})")
+    for (track_id, file), (again, other) in itertools.pairwise(found):
+        if track_id == again:
+            raise UserError(f"{file} and {other} both read as {track_id}: rename one")
     return _catalog(*zip(*found, strict=True))
 
 
 def read_one(uri: str) -> pa.Table:
     """Return the CATALOG of a single audio file, its name the track_id."""
-    file = _text(storage.absolute(uri))
-    return _catalog([posixpath.basename(file)], [file])
+    return _catalog([_text(posixpath.basename(uri))], [storage.absolute(uri)])
 
 
 def _catalog(track_ids: object, uris: object) -> pa.Table:
@@ -45,8 +48,5 @@ def _catalog(track_ids: object, uris: object) -> pa.Table:
 
 
 def _text(name: str) -> str:
-    """Return a file's name as valid UTF-8, which a table must hold, and otherwise as it is.
-
-    A name that is not UTF-8 on disk shows its odd bytes as \\xNN: its row stays, and says not_found later.
-    """
+    """Return a file's name as valid UTF-8, which a table must hold: bytes that are not show as \\xNN."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

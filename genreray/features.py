@@ -1,0 +1,144 @@
+"""y -> log-mel (grey uint8) and MFCC (float16), with librosa's definitions and names; and their settings."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import scipy.fft
+import scipy.sparse
+from numpy.typing import NDArray
+
+from genreray.errors import UserError
+
+_AMIN = np.float32(1e-10)  # power under which librosa.power_to_db takes no logarithm
+_BLOCK = 64  # frames transformed at a time: a block of spectra stays in the L2 cache
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureConfig:
+    """Settings of the features, stored with every table of them and every model trained on them."""
+
+    sr: int = 22050
+    """Sample rate to which every track is resampled, in Hz."""
+    n_fft: int = 2048
+    """Length of the FFT window, in samples."""
+    hop_length: int = 512
+    """Step from one frame to the next, in samples."""
+    n_mels: int = 128
+    """Number of mel bands."""
+    n_mfcc: int = 20
+    """Number of MFCCs kept."""
+    duration: float = 30.0
+    """Seconds taken from the middle of each longer track."""
+    top_db: float = 80.0
+    """Dynamic range of the log-mel below its loudest value, in dB."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_number(field.name, getattr(self, field.name), whole=field.type is int)
+        if self.n_fft % 2:
+            raise UserError(f"n_fft is {self.n_fft}: give an even number, so that frames are centred on samples")
+        if self.n_mfcc > self.n_mels:
+            raise UserError(f"n_mfcc is {self.n_mfcc}, more than n_mels ({self.n_mels}): give at most n_mels")
+        if self.duration < 3.0:
+            raise UserError(f"duration is {self.duration:g} s: give at least 3 s, the shortest track that is kept")
+        if self.hop_length > self.n_fft:
+            raise UserError(f"hop_length ({self.hop_length}) skips samples: give at most n_fft ({self.n_fft})")
+        if self.top_db > 100.0:
+            raise UserError(f"top_db is {self.top_db:g}: give at most 100 dB, below which float32 spectra are noise")
+
+    @property
+    def max_frames(self) -> int:
+        """Number of frames of a track of the full duration."""
+        return 1 + round(self.duration * self.sr) // self.hop_length
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> Self:
+        """Return the settings that `to_json` gave; `where` names their file in the error.
+
+        Raises UserError for values that are not those of a FeatureConfig: one that is missing is not made up.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        given = set(value) if isinstance(value, dict) else set()
+        if odd := sorted(given - names):
+            raise UserError(f"{where} has the feature setting {odd[0]}, which this version of genreray does not know")
+        if missing := sorted(names - given):
+            raise UserError(
+                f"{where} lacks the feature setting {missing[0]}: it was not made by this version of genreray"
+            )
+        try:
+            return cls(**value)
+        except UserError as error:
+            raise UserError(f"{where} has feature settings that cannot be: {error}") from error
+
+
+def _check_number(name: str, value: object, whole: bool) -> None:
+    """Raise UserError where a setting is not a number above 0; JSON and callers in Python can hold anything."""
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise UserError(f"{name} is {value!r}: give a {'whole ' if whole else ''}number")
+    if not 0 < value < math.inf:
+        raise UserError(f"{name} is {value}: give a number above 0")
+
+
+class Features(NamedTuple):
+    """What is stored of one track."""
+
+    mel: NDArray[np.uint8]  # [n_mels, n_frames]; 255 is mel_ref dB, 0 is top_db below it
+    mel_ref: float  # dB
+    mfcc: NDArray[np.float16]  # [n_mfcc, n_frames]
+
+
+def extract(y: NDArray[np.float32], config: FeatureConfig) -> Features:
+    """Compute both features of y, float32 [n_samples] at `config.sr` Hz, from one mel spectrogram.
+
+    mel is `power_to_db(melspectrogram(y), ref=np.max, top_db)`, [-top_db, 0] dB scaled to 0..255 and rounded;
+    mfcc is `librosa.feature.mfcc(y)`, whose range of 80 dB is librosa's default.
+    n_frames is 1 + n_samples // hop_length.
+    """
+    mel_db = 10 * np.log10(np.maximum(_AMIN, mel_power(y, config)))  # [n_mels, n_frames]
+    loudest = mel_db.max()
+    grey = (mel_db - loudest) * np.float32(255 / config.top_db) + np.float32(255)
+    mel = np.rint(np.maximum(grey, 0)).astype(np.uint8)
+    mfcc = _dct_basis(config.n_mfcc, config.n_mels) @ np.maximum(mel_db, loudest - np.float32(80))
+    return Features(mel, float(loudest), mfcc.astype(np.float16))
+
+
+def mel_power(y: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float32]:
+    """Return the power mel spectrogram, float32 [n_mels, n_frames]: `librosa.feature.melspectrogram(y)`."""
+    centred = np.pad(y, config.n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(centred, config.n_fft)[:: config.hop_length]
+    window, basis = _window(config.n_fft), _mel_basis(config)
+    power = np.empty((config.n_mels, len(frames)), np.float32)
+    for i in range(0, len(frames), _BLOCK):
+        spectra = scipy.fft.rfft(frames[i : i + _BLOCK] * window, axis=-1, overwrite_x=True)
+        # Each bin falls in two mel bands at most: a sparse product does 2 % of the dense one's work.
+        power[:, i : i + _BLOCK] = basis @ (spectra.real**2 + spectra.imag**2).T
+    return power
+
+
+@functools.lru_cache(maxsize=4)
+def _window(n_fft: int) -> NDArray[np.float32]:
+    from librosa import filters  # type: ignore[attr-defined]  # takes seconds: not for those who only train
+
+    window: NDArray[np.float32] = filters.get_window("hann", n_fft, fftbins=True).astype(np.float32)
+    return window
+
+
+@functools.lru_cache(maxsize=4)
+def _mel_basis(config: FeatureConfig) -> scipy.sparse.csr_matrix:
+    from librosa import filters  # type: ignore[attr-defined]
+
+    return scipy.sparse.csr_matrix(filters.mel(sr=config.sr, n_fft=config.n_fft, n_mels=config.n_mels))
+
+
+@functools.lru_cache(maxsize=4)
+def _dct_basis(n_mfcc: int, n_mels: int) -> NDArray[np.float32]:
+    """Return the first rows of the orthonormal DCT-II, float32 [n_mfcc, n_mels]."""
+    basis: NDArray[np.float32] = scipy.fft.dct(np.eye(n_mels), axis=0, norm="ortho")[:n_mfcc].astype(np.float32)
+    return basis
