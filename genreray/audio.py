@@ -102,13 +102,9 @@ def _read_at(file: sf.SoundFile, start: int, count: int) -> Samples:
     file.seek(start)
     frames = _BLOCK // file.channels
     blocks: list[Samples] = []
-    while count > 0:
-        block: Samples = file.read(min(count, frames), dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        blocks.append(_to_mono(block))
-        count -= len(block)
-        del block  # before the next is read
+    while count > 0 and len(y := _to_mono(file.read(min(count, frames), dtype="float32", always_2d=True))):
+        blocks.append(y)
+        count -= len(y)
     return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
 
 

@@ -2,6 +2,7 @@ import os
 
 import pytest
 import sounds
+import stores
 
 # Read by Ray when it is imported.
 os.environ["RAY_AUTH_MODE"] = "disabled"  # or a local cluster writes a token into the home directory
@@ -31,3 +32,17 @@ def ray_session():
     DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def faulty():
+    """Says which calls of faulty:// and bucket:// shall fail."""
+    stores.empty()
+    yield stores.fail
+    stores.empty()
+
+
+@pytest.fixture(params=["local", "memory", "bucket"])
+def place(request, tmp_path, faulty):
+    """The URI of an empty folder, in each kind of storage."""
+    return str(tmp_path) if request.param == "local" else f"{request.param}://test/here"
