@@ -138,7 +138,7 @@ def _read_ffmpeg(content: bytes, duration: float, reason: Exception) -> tuple[Sa
         return y, native_sr
     except av.FFmpegError as error:
         ffmpeg = error.strerror or type(error).__name__
-        raise TrackError(Status.UNDECODABLE, f"libsndfile: {reason}; FFmpeg: {ffmpeg}") from None
+        raise TrackError(Status.UNDECODABLE, f"not audio that can be read (FFmpeg: {ffmpeg})") from reason
 
 
 def _open(content: bytes) -> Any:

@@ -77,7 +77,8 @@ def _show_results(page: str, tags: str, console: Console) -> None:
     low, high = metrics["accuracy_interval"]
     console.print(
         f"\n[bold]accuracy {metrics['accuracy']:.1%}[/bold] on {metrics['n']} test tracks (95 % interval {low:.0%} to "
-        f"{high:.0%}); always guessing {metrics['majority_genre']} gives {metrics['majority_share']:.1%}"
+        f"{high:.0%}); always guessing {metrics['majority_genre']} gives {metrics['majority_share']:.1%}",
+        soft_wrap=True,
     )
     console.print(f"report  {storage.join(storage.absolute(page), report.HTML_NAME)}", soft_wrap=True)
     console.print(f"tags    {storage.join(storage.absolute(tags), CSV_FILE)}", soft_wrap=True)
