@@ -98,7 +98,7 @@ def _context(
     described = settings.to_json()
     return report.ReportContext(
         model=settings.model,
-        checkpoint=f"{checkpoint_uri} ({checkpoint.fingerprint(checkpoint_uri)})",
+        checkpoint=f"{storage.absolute(checkpoint_uri)} ({checkpoint.fingerprint(checkpoint_uri)})",
         features=features.uri,
         split=split,
         split_method=features.split_method,
