@@ -21,7 +21,7 @@ class Job:
     """Flags that every job has."""
 
     address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
-    """Ray cluster to join, such as auto or ray://host:10001; by default RAY_ADDRESS, else Ray is started here."""
+    """Ray cluster to join: auto on one of its nodes, or host:port; by default RAY_ADDRESS, else Ray is started here."""
     verbose: bool = False
     """Show Ray's own log lines and progress bars."""
 

@@ -10,7 +10,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from genreray import models, storage
+from genreray import __version__, models, storage
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.models import GenreModel, ModelConfig
@@ -151,5 +151,9 @@ def _read(folder: str, name: str) -> bytes:
 
 def versions() -> dict[str, str]:
     """Return the versions of what numbers depend on."""
-    packages = ("genreray", "ray", "torch", "librosa", "numpy", "soundfile", "soxr")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+    packages = ("ray", "torch", "librosa", "numpy", "soundfile", "soxr")
+    return {
+        "python": platform.python_version(),
+        "genreray": __version__,
+        **{name: metadata.version(name) for name in packages},
+    }

@@ -1,5 +1,6 @@
 """The command `genreray`: one function a job, from its flags to its last screen and exit code."""
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -31,9 +32,21 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"genreray: {error}", file=sys.stderr)
         return BAD_INPUT
+    except Exception as error:
+        inner = _user_error_in(error)
+        if inner is None:
+            raise
+        print(f"genreray: {inner}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
         print("genreray: interrupted; what is done is kept: the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
+
+
+def _user_error_in(error: Exception) -> str | None:
+    """Return the line of the UserError that a Ray task ended with; Ray hands on its text alone, in a traceback."""
+    found = re.findall(r"^genreray\.errors\.UserError: (.*)$", str(error), re.MULTILINE)
+    return found[-1] if found else None
 
 
 def run(argv: list[str], console: Console) -> int:

@@ -28,6 +28,10 @@ class Cluster:
         if ray.is_initialized():
             return
         address = self.address or os.environ.get("RAY_ADDRESS") or "local"
+        if address.startswith("ray://"):
+            raise UserError(
+                f"{address} is a Ray Client address, which jobs cannot use: submit them with `ray job submit`"
+            )
         options: dict[str, Any] = {} if self.verbose else {"logging_level": "error", "log_to_driver": False}
         if not self.verbose:
             _quiet()
@@ -41,7 +45,7 @@ class Cluster:
 def _quiet() -> None:
     # Ray writes these to the terminal by handlers of its own, whatever `ray.init` is told.
     for name in ("ray.data", "ray.train", "ray.tune", "ray"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what is raised is reported by the job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Workers:
     cpus: float  # logical CPUs of each worker
     reader_cpus: float  # logical CPUs of each reading task
     threads: int  # of each worker's torch
+    memory: int  # bytes of clips that each worker may keep
 
 
 def plan_workers(count: int, gpu: Gpu) -> Workers:
@@ -70,10 +75,10 @@ def plan_workers(count: int, gpu: Gpu) -> Workers:
         raise UserError(
             f"{count} workers want a GPU each, the cluster has {n_gpus}: give --workers {n_gpus} or --gpu no"
         )
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-    smallest = min((cpus for cpus in nodes if cpus), default=0.0)
-    if not smallest:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if not nodes:
         raise UserError("the cluster has no CPUs for work: add a node, or start Ray with --num-cpus")
+    smallest = min(node["CPU"] for node in nodes)
     per_node = -(-count // len(nodes))
     return Workers(
         count=count,
@@ -81,6 +86,8 @@ def plan_workers(count: int, gpu: Gpu) -> Workers:
         cpus=min(1.0, smallest / 2 / per_node),
         reader_cpus=min(1.0, smallest / 2),
         threads=max(1, min(int(total["CPU"]) // count, os.cpu_count() or 1)),
+        # Half of what Ray counts as free, and as if all workers were packed onto the node with the least.
+        memory=int(min(node.get("memory", 0) for node in nodes) / 2 / count),
     )
 
 

@@ -55,7 +55,11 @@ class FeatureSet:
             there = sorted(filter(None, pc.unique(self.index.column("split")).to_pylist()))
             raise UserError(
                 f"{self.uri} has no tracks in split {split!r}: "
-                + (f"it has {', '.join(there)}" if there else "its tracks have no genre, so they were not split")
+                + (
+                    f"it has {', '.join(there)}"
+                    if there
+                    else "its tracks have no genre: extract them from a manifest with a genre column"
+                )
             )
         return rows
 

@@ -63,9 +63,9 @@ class Parts:
                         "give another folder, or the same settings"
                     )
 
-    def column(self, name: str, files: Sequence[str]) -> pa.ChunkedArray:
-        """Return one column of all the given parts."""
-        return read(files, [name], self.schema).column(name)
+    def read(self, files: Sequence[str]) -> pa.Table:
+        """Return what is known of each track in the given parts: track_id, uri, status."""
+        return read(files, ["track_id", "uri", "status"], self.schema)
 
 
 def settings_of(files: Sequence[str]) -> dict[str, Any]:

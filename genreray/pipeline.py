@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import ray.data
 
 from genreray.cluster import Cluster
+from genreray.errors import UserError
 from genreray.parts import Parts, count_statuses
 from genreray.progress import Progress
 
@@ -42,8 +43,11 @@ def run(
     started = time.perf_counter()
     files = parts.files()
     parts.check_settings(files)
-    done = parts.column("track_id", files).combine_chunks()
-    todo = catalog.filter(pc.invert(pc.is_in(catalog.column("track_id"), value_set=done)))
+    done = parts.read(files)
+    _check_same_files(catalog, done, parts)
+    todo = catalog.filter(
+        pc.invert(pc.is_in(catalog.column("track_id"), value_set=done.column("track_id").combine_chunks()))
+    )
     if len(todo):
         progress.line(f"{len(todo):,} tracks to do" + (f", {len(done):,} done before" if len(done) else ""))
         cluster.connect()
@@ -55,13 +59,23 @@ def run(
         with progress.track(len(todo)) as advance:
             for block in written.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 advance(len(block))
-    statuses = parts.column("status", parts.files())
+    statuses = parts.read(parts.files()).column("status")
     return Outcome(
         counts=count_statuses(statuses),
         n_done=len(todo),
         n_before=len(done),
         seconds=time.perf_counter() - started,
     )
+
+
+def _check_same_files(catalog: pa.Table, done: pa.Table, parts: Parts) -> None:
+    """Raise UserError where a track of the catalog is in the output with another file."""
+    uris = dict(zip(*done.select(["track_id", "uri"]).to_pydict().values(), strict=True))
+    for track_id, uri in zip(*catalog.select(["track_id", "uri"]).to_pydict().values(), strict=True):
+        if uris.get(track_id, uri) != uri:
+            raise UserError(
+                f"{parts.uri} holds track {track_id} of another file ({uris[track_id]}, not {uri}): give another folder"
+            )
 
 
 def _write_part(block: pa.Table, parts: Parts) -> pa.Table:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train import DataConfig as IngestConfig
 from ray.train.torch import TorchTrainer
@@ -84,7 +83,7 @@ def train(
             threads=plan.threads,
             n_training=n_training,
             n_validation=n_validation,
-            memory=_memory_per_worker(plan),
+            memory=plan.memory,
         )
         with _epoch_lines(run_uri, config.epochs, progress):
             best = _fit(features, task, plan)
@@ -149,11 +148,6 @@ def _open_run(run_uri: str, features: FeatureSet, settings: checkpoint.Settings)
     storage.write_json(where, begun)
 
 
-def _memory_per_worker(plan: Workers) -> int:
-    """Return the bytes of clips that a worker may keep: half of what Ray counts as its nodes' free memory."""
-    return int(ray.cluster_resources().get("memory", 0) / 2 / plan.count)
-
-
 def _fit(features: FeatureSet, task: WorkerTask, plan: Workers) -> str:
     """Run Ray Train to the end and return the URI of the best epoch's checkpoint."""
     columns = ["track_id", "genre", "n_frames", *task.settings.build().inputs]
@@ -180,7 +174,10 @@ def _fit(features: FeatureSet, task: WorkerTask, plan: Workers) -> str:
             failure_config=FailureConfig(max_failures=_MAX_FAILURES),
         ),
     )
-    result = trainer.fit()
+    try:
+        result = trainer.fit()
+    except SystemExit as stopped:  # what Ray Train makes of an interrupt
+        raise KeyboardInterrupt from stopped
     if not result.best_checkpoints:
         _check_history(task.run_uri)
         raise RuntimeError("Ray Train ended without a checkpoint")

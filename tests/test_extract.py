@@ -137,3 +137,35 @@ def test_fetching_decoding_and_writing_are_one_task(ray_session, tracks, tmp_pat
     ).materialize()
     assert "MapBatches(extract_block)->MapBatches(_write_part)" in written.stats()
     assert set(written.schema().names) == {"track_id", "status"}  # all that came back through the object store
+
+
+def test_another_file_under_the_same_id_is_refused(ray_session, tracks, tmp_path):
+    folder = tmp_path / "features"
+    run(tracks.slice(0, 2), folder)
+    other = tracks.set_column(
+        1, tracks.schema.field(1), pa.array([f"/elsewhere{u}" for u in tracks["uri"].to_pylist()])
+    )
+    with pytest.raises(UserError, match="of another file .*give another folder"):
+        run(other, folder)
+    assert pq.read_table(folder).num_rows == 2
+
+
+def test_a_refused_write_in_a_task_is_one_line(ray_session, capsys, tracks, tmp_path, monkeypatch):
+    from genreray import cli
+
+    def refuse(block, parts):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(pipeline, "_write_part", refuse)
+    folder = str(tmp_path / "features")
+    music = tracks["uri"][0].as_py().rsplit("/", 1)[0]
+    assert cli.main(["extract", music, folder]) == cli.BAD_INPUT
+    assert capsys.readouterr().err.splitlines()[-1] == "genreray: the disk is full"
+
+
+def test_a_ray_client_address_is_refused(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(UserError, match="ray job submit"):
+        Cluster("ray://head:10001").connect()

@@ -210,3 +210,11 @@ def test_what_cannot_be_removed_is_one_clear_error(faulty):
     faulty("rm", PermissionError("Access Denied"))
     with pytest.raises(UserError, match="faulty://test/a cannot be removed: Access Denied"):
         storage.delete("faulty://test/a")
+
+
+def test_parquet_is_handed_over_as_bytes(monkeypatch):
+    """s3fs refuses a pyarrow Buffer."""
+    written = []
+    monkeypatch.setattr(storage, "write_bytes", lambda uri, content: written.append(content))
+    storage.write_parquet("memory://x.parquet", pa.table({"a": [1]}))
+    assert type(written[0]) is bytes

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -82,7 +83,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(finished, fea
     lost = RuntimeError("driver lost")
 
     def stop_after_fit(task_features, task, plan):
-        cut = train_module.dataclasses.replace(task, config=TrainingConfig(**{**vars(task.config), "epochs": 2}))
+        cut = dataclasses.replace(task, config=TrainingConfig(**{**vars(task.config), "epochs": 2}))
         fit(task_features, cut, plan)
         raise lost
 
@@ -108,7 +109,8 @@ def test_two_workers_on_two_cpus_see_every_validation_track(ray_session, feature
 
 
 def test_features_that_do_not_fit_in_memory_stream(ray_session, features, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module, "_memory_per_worker", lambda plan: 0)
+    plan = train_module.plan_workers
+    monkeypatch.setattr(train_module, "plan_workers", lambda *a: dataclasses.replace(plan(*a), memory=0))
     done = run(features, tmp_path / "run", TrainingConfig(epochs=2, batch_size=8, crop_frames=64))
     assert done.history[-1]["training_loss"] < done.history[0]["training_loss"]
 

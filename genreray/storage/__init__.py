@@ -158,7 +158,7 @@ def write_parquet(uri: str, table: pa.Table, **options: Any) -> None:
     """Write `table` as one Parquet file, as `write_bytes` does; `options` as `pyarrow.parquet.write_table`."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, **options)
-    write_bytes(uri, buffer.getvalue())
+    write_bytes(uri, buffer.getvalue().to_pybytes())  # s3fs takes bytes and nothing that is like them
 
 
 def delete(uri: str) -> None:
