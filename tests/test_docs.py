@@ -1,0 +1,201 @@
+"""What the documentation says is there, is there: commands, flags, modules, columns, statuses, links, dependencies."""
+
+import dataclasses
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from making import failed_row, feature_rows, write_features
+
+from genreray import arguments, models, tables
+from genreray.errors import Status
+from genreray.parts import Parts
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("architecture", "running", "tables"))]
+EVERY_PAGE = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])  # with the benchmarks' own, which a program writes
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language, also those inside lists."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return ["\n".join(line.removeprefix(indent) for line in text.split("\n")) for indent, text in found]
+
+
+def lines(page: Path) -> list[str]:
+    """The command lines of a page's sh blocks, continued ones joined."""
+    text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def jobs(line: str) -> list[list[str]]:
+    """The arguments of each call of genreray in a command line, by name, as a script or submitted."""
+    words = shlex.split(line, comments=True)
+    if words[:3] == ["ray", "job", "submit"]:
+        words = words[words.index("--") + 1 :]
+    if words[:1] == ["genreray"]:
+        return [words[1:]]
+    if words[:1] == ["python"] and words[1].startswith("jobs/"):
+        script = ROOT / words[1]
+        assert script.is_file(), line
+        return [[script.stem, *words[2:]]]
+    return []
+
+
+COMMANDS = [(page.name, argv) for page in EVERY_PAGE for line in lines(page) for argv in jobs(line)]
+
+
+@pytest.mark.parametrize(("page", "argv"), COMMANDS, ids=[f"{page}: {shlex.join(argv)}" for page, argv in COMMANDS])
+def test_every_command_line_parses(page, argv):
+    assert isinstance(arguments.parse(argv), arguments.JOBS[argv[0]])
+
+
+def test_each_job_is_shown_in_the_readme():
+    shown = {argv[0] for page, argv in COMMANDS if page == "README.md"}
+    assert shown >= {"extract", "train", "evaluate", "tag"}
+
+
+def flags() -> set[str]:
+    """Every flag of genreray; of train, those of all architectures."""
+    owners = [*arguments.JOBS.values(), arguments.FeatureConfig, arguments.TrainingConfig]
+    owners += [family.config for family in models.MODELS.values()]
+    return {f"--{field.name.replace('_', '-')}" for owner in owners for field in dataclasses.fields(owner)} | {"--help"}
+
+
+def test_every_flag_that_is_named_exists():
+    """Other programs' flags are written with the program before them."""
+    named = {flag for page in PAGES for flag in re.findall(r"`(--[a-z][a-z0-9-]*)", page.read_text(encoding="utf-8"))}
+    assert named
+    assert named <= flags()
+
+
+def test_every_make_target_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        word
+        for page in EVERY_PAGE
+        for line in lines(page)
+        if line.startswith("make ")
+        for word in shlex.split(line, comments=True)[1:]
+    }
+    assert named >= {"demo", "test"}
+    assert named <= targets
+
+
+def test_the_architecture_names_every_module_and_no_other():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"^(genreray/[\w/]+\.py) ", text, re.MULTILINE)
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "genreray").rglob("*.py")}
+    assert set(named) == there
+    assert len(named) == len(set(named))
+
+
+def test_the_architecture_names_every_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w-]+)`", text[text.index("## Dependencies") :]))
+    assert {re.split(r"[^\w-]", requirement)[0] for requirement in wanted} <= named
+
+
+def rows(section: str) -> list[list[str]]:
+    """The rows of the first table below a heading of tables.md, a list of cells each."""
+    text = (DOCS / "tables.md").read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    table = re.search(r"^\|.*?\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table, section
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.group(1).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("section", "fields"),
+    [
+        ("CATALOG", list(tables.CATALOG)),
+        ("FEATURES", [field for field in tables.FEATURES if field.name not in tables.CATALOG.names]),
+        ("PREDICTIONS", list(tables.PREDICTIONS)),
+    ],
+)
+def test_every_column_is_described_with_its_type(section, fields):
+    described = [(name, kind, null != "never") for name, kind, null, _ in rows(section)]
+    assert described == [(f"`{field.name}`", f"`{written(field.type)}`", field.nullable) for field in fields]
+
+
+def written(kind: pa.DataType) -> str:
+    """A type as the page writes it: list<string>, whatever this version of Arrow calls the items."""
+    return re.sub(r"\b(item|element): ", "", str(kind))
+
+
+def test_every_status_is_described():
+    assert [name for name, *_ in rows("Statuses")] == [f"`{status}`" for status in Status]
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.name)
+def test_every_link_leads_to_something(page):
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.is_file(), f"{page.name} links to {target}"
+        assert not anchor or anchor in slugs(file), f"{page.name} links to {target}"
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """A folder with features, predictions and music, where the snippets run."""
+    write_features(tmp_path / "features", [*feature_rows(), {**failed_row("x", None, None), "status": "unreadable"}])
+    ranked = [{"genre": "Rock", "probability": 0.4}]
+    rated = {"track_id": "a", "uri": "/a.mp3", "status": "ok", "genre": "Rock", "confidence": 0.4, "genres": ranked}
+    labels = Parts(str(tmp_path / "tags" / "predictions"), tables.with_metadata(tables.PREDICTIONS, {}))
+    labels.write(pa.Table.from_pylist([rated], schema=tables.PREDICTIONS))
+    (tmp_path / "music" / "Jazz").mkdir(parents=True)
+    (tmp_path / "music" / "Jazz" / "a.mp3").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(page: Path, word: str) -> dict[str, object]:
+    """Run the snippet of a page that holds a word, and return its names."""
+    (code,) = (block for block in blocks(page, "python") if word in block)
+    names: dict[str, object] = {}
+    exec(compile(code, page.name, "exec"), names)
+    return names
+
+
+def test_the_snippets_read_the_tables(outputs):
+    page = DOCS / "tables.md"
+    names = run(page, "np.frombuffer")
+    config = names["config"]
+    assert names["mel"].shape == (config["n_mels"], names["row"]["n_frames"])
+    assert names["mfcc"].shape == (config["n_mfcc"], names["row"]["n_frames"])
+    assert names["mel_db"].max() <= names["row"]["mel_ref"]
+    assert set(run(page, "import pandas")["failed"]["status"]) == {"undecodable", "unreadable"}
+    assert run(page, "import polars")["per_genre"]["len"].sum() == 48
+    assert list(run(page, "import duckdb")["doubtful"]["genre"]) == ["Rock"]
+    assert len(blocks(page, "python")) == 4
+
+
+def test_the_snippet_for_failed_tracks_deletes_their_parts_alone(outputs):
+    parts = {part: pq.read_table(part)["status"].to_pylist() for part in (outputs / "features").iterdir()}
+    run(DOCS / "running.md", "unlink")
+    left = {part for part, statuses in parts.items() if "unreadable" not in statuses}
+    assert set((outputs / "features").iterdir()) == left < parts.keys()
+
+
+def test_the_snippet_for_folders_makes_a_manifest(outputs):
+    from genreray.catalog import read_catalog
+
+    run(DOCS / "running.md", "rows.writerow")
+    (row,) = read_catalog("songs.csv").to_pylist()
+    assert (row["genre"], row["uri"]) == ("Jazz", str(outputs / "music" / "Jazz" / "a.mp3"))
