@@ -1,0 +1,76 @@
+"""`make bench`: every script, or those named, each in a process of its own; then docs/benchmarks.md."""
+
+import dataclasses
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from benchmarks import page, results
+from benchmarks.results import Section
+
+NAMES = ("kernel", "extract", "feed")
+_DOCS = Path(__file__).parents[1] / "docs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Run the benchmarks and write their page; sections of benchmarks that are not run now stay as they are."""
+
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = NAMES
+    """Which: kernel, extract, feed; all by default."""
+    quick: bool = False
+    """Take sizes that end in seconds: to see that all runs. The page is then left as it is, unless --docs is given."""
+    audio: Path | None = None
+    """An audio file for the kernel's benchmark to measure as well, such as a clip of FMA."""
+    docs: Path | None = None
+    """Folder of benchmarks.md and benchmarks.json; by default docs."""
+
+
+def main(bench: Bench) -> int:
+    """Run what is asked for and return the exit code."""
+    unknown = [name for name in bench.names if name not in NAMES]
+    if unknown:
+        print(f"there is no benchmark {unknown[0]!r}: choose among {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    docs = bench.docs or (None if bench.quick else _DOCS)
+    failed = 0
+    for name in bench.names:
+        section = _run(name, bench)
+        failed += section is None
+        if section is not None and docs is not None:
+            update(docs, [section])
+            print(f"written to {docs / 'benchmarks.md'}\n")
+    return int(failed > 0)
+
+
+def _run(name: str, bench: Bench) -> Section | None:
+    """Return what the script `name` found; None where it failed, which it has said by then."""
+    print(f"--- {name}", flush=True)
+    flags = ["--quick"] if bench.quick else []
+    if name == "kernel" and bench.audio is not None:
+        flags += ["--audio", str(bench.audio)]
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "results.json"
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *flags, "--json", str(output)])
+        if done.returncode:
+            return None
+        (section,) = results.read(output)
+    return section
+
+
+def update(docs: Path, found: list[Section]) -> None:
+    """Put the sections in the place of earlier ones of the same benchmarks, and write the page anew."""
+    where = docs / "benchmarks.json"
+    sections = {section.name: section for section in [*results.read(where), *found]}
+    order = [*NAMES, *sorted(set(sections) - set(NAMES))]
+    kept = [sections[name] for name in order if name in sections]
+    results.write(where, kept)
+    (docs / "benchmarks.md").write_text(page.render(kept))
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Bench, prog="python -m benchmarks", config=(tyro.conf.HelptextFromCommentsOff,))))

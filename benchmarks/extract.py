@@ -1,0 +1,193 @@
+"""`genreray extract` on many clips: beside a plain pool with the same kernel, and beside a pool with librosa."""
+
+import dataclasses
+import statistics
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks import baselines, command, machine, material, measure, watch
+from benchmarks.baselines import Kernel
+from benchmarks.command import Options
+from benchmarks.results import Claim, Line, Section
+from benchmarks.watch import Watched
+from genreray.errors import Status, UserError
+from genreray.features import FeatureConfig
+
+# Ray, and what imports it, is imported in the functions that need it: the pools' processes import this module, and
+# are not to carry Ray.
+
+_METHOD = """\
+`genreray extract` on {n:,} mp3 files of {seconds:g} s (hard links to {distinct} generated clips, so read from memory)
+with {cpus} CPUs, everything of Ray's included, against {cpus} processes of Python's multiprocessing with one thread
+each. These are held to the same CPUs, run at the priority that Ray gives to its workers, take blocks of as many files
+({block}) and write the same Parquet parts. Each run is a fresh process (and a fresh Ray) with an empty output folder.
+The steady rate is the slope of the straight line fitted to files done over the times at which the parts were written,
+the first part of each worker left out, on all sides alike: what starts Ray, Python and the libraries is not in it;
+"all in all" has it. The pool with librosa does {fewer:,} of the files. Memory is the greatest sum, looked up every two
+seconds while the timed runs went, of the proportional set sizes of the driver and the workers."""
+
+_GENRERAY = "genreray extract"
+_POOL = "pool, genreray's kernel"
+_LIBROSA = "pool, librosa"
+
+_LEAST_PARTS = 3  # beside the first of each worker
+
+Apart = Callable[..., Watched]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExtractOptions(Options):
+    """Time `genreray extract` beside pools of processes, and look how its memory grows."""
+
+    repeats: int = 3
+    """Rounds."""
+    files: int = 1_000
+    """Files that genreray and the pool with its kernel do."""
+    librosa_files: int = 320
+    """Files that the pool with librosa does."""
+    many_files: int = 4_000
+    """Files of the run that shows whether memory grows."""
+    clips: int = 8
+    """Different generated clips that the files are links to."""
+    seconds: float = 30.0
+    """Length of each, in s."""
+    cpus: int = 2
+    """CPUs of Ray, and processes of the pools."""
+    folder: Path | None = None
+    """Folder for the files and what is made of them (2 GB, deleted at the end); else a temporary one."""
+
+
+STANDARD = ExtractOptions()
+QUICK = ExtractOptions(repeats=1, files=256, librosa_files=192, many_files=512, clips=2, seconds=10.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of one side."""
+
+    rate: float  # steady, files/s
+    watched: Watched
+
+
+def run(options: ExtractOptions, apart: Apart = watch.apart) -> Section:
+    """Return the rates and the memory of all sides; `apart` runs one of them.
+
+    Raises UserError for too few files.
+    """
+    sizes = sorted({options.files, options.librosa_files, options.many_files})
+    least = (options.cpus + _LEAST_PARTS) * baselines.BLOCK_SIZE
+    if sizes[0] < least:
+        raise UserError(f"{sizes[0]} files are too few for a steady rate of {options.cpus} workers: give {least}")
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
+        folder = Path(name)
+        contents = material.clips(options.clips, options.seconds)
+        for n in sizes:
+            material.fill_folder(folder / str(n), contents, n)
+        sides = {
+            _GENRERAY: _side(folder, options.files, options, apart, _extract),
+            _POOL: _side(folder, options.files, options, apart, _pool(baselines.genreray_kernel)),
+            _LIBROSA: _side(folder, options.librosa_files, options, apart, _pool(baselines.librosa_kernel)),
+        }
+        runs = measure.interleave(sides, options.repeats)
+        many = _side(folder, options.many_files, options, apart, _extract)()
+    return _section(options, runs, many)
+
+
+def _extract(folder: Path, output: Path, cpus: int) -> None:
+    from benchmarks import ray_side
+
+    ray_side.extract(folder, output, cpus)
+
+
+def _pool(kernel: Kernel) -> Callable[[Path, Path, int], None]:
+    return partial(_run_pool, kernel)
+
+
+def _run_pool(kernel: Kernel, folder: Path, output: Path, cpus: int) -> None:
+    machine.hold_to(cpus)
+    baselines.run_pool(kernel, folder, output, cpus, FeatureConfig())
+
+
+def _side(
+    folder: Path, n: int, options: ExtractOptions, apart: Apart, function: Callable[..., None]
+) -> Callable[[], Run]:
+    """Return a contender that does `n` files into an empty folder."""
+
+    def contender() -> Run:
+        with tempfile.TemporaryDirectory(dir=folder) as output:
+            watched = apart(function, folder / str(n), Path(output) / "features", options.cpus)
+            return Run(steady_rate(Path(output) / "features", n, options.cpus), watched)
+
+    return contender
+
+
+def steady_rate(output: Path, n: int, workers: int) -> float:
+    """Return the files done a second once `workers` parts are there, by when the parts were written.
+
+    Raises RuntimeError where not all `n` files came out well.
+    """
+    parts = sorted((path.stat().st_mtime_ns / 1e9, _statuses(path)) for path in output.iterdir())
+    good = sum(statuses.count(Status.OK.value) for _, statuses in parts)
+    if good != n:
+        raise RuntimeError(f"{good} of {n} files came out well: nothing is to be compared")
+    times = np.array([time for time, _ in parts])
+    done = np.cumsum([len(statuses) for _, statuses in parts])
+    slope = np.polyfit(times[workers:] - times[workers], done[workers:], 1)[0]
+    return float(slope)
+
+
+def _statuses(part: Path) -> list[str]:
+    statuses: list[str] = pq.read_table(part, columns=["status"]).column("status").to_pylist()
+    return statuses
+
+
+def _section(options: ExtractOptions, runs: dict[str, list[Run]], many: Run) -> Section:
+    rates = {name: [run.rate for run in side] for name, side in runs.items()}
+    lines = [
+        Line(
+            name, values, "files/s", f"{statistics.median(run.watched.seconds for run in runs[name]):.0f} s all in all"
+        )
+        for name, values in rates.items()
+    ]
+    lines.append(
+        Line(
+            f"{_GENRERAY}, {options.many_files:,} files",
+            [many.rate],
+            "files/s",
+            f"{many.watched.seconds:.0f} s all in all",
+        )
+    )
+    claims = [
+        Claim(f"extract: speed beside the {name}", wanted, measure.paired_ratios(rates[_GENRERAY], rates[name]))
+        for name, wanted in ((_POOL, 0.9), (_LIBROSA, 1.8))
+    ]
+    peaks: dict[str, list[Any]] = {
+        f"memory of {_GENRERAY}, {options.files:,} files": [run.watched.peak for run in runs[_GENRERAY]],
+        f"memory of {_GENRERAY}, {options.many_files:,} files": [many.watched.peak],
+        f"memory of the {_POOL}, {options.files:,} files": [run.watched.peak for run in runs[_POOL]],
+    }
+    if all(None not in values for values in peaks.values()):
+        lines += [Line(name, [peak / 1e6 for peak in values], "MB") for name, values in peaks.items()]
+        few = next(iter(peaks.values()))
+        growth = [many.watched.peak / peak for peak in few]
+        name = f"extract: memory for {options.many_files:,} files beside that for {options.files:,}"
+        claims.append(Claim(name, 1.1, growth, at_least=False))
+    method = _METHOD.format(
+        n=options.files,
+        seconds=options.seconds,
+        distinct=options.clips,
+        cpus=options.cpus,
+        block=baselines.BLOCK_SIZE,
+        fewer=options.librosa_files,
+    )
+    return Section("extract", "Extraction", method, lines, claims)
+
+
+if __name__ == "__main__":
+    command.main("extract", run, STANDARD, QUICK)

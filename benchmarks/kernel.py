@@ -1,0 +1,111 @@
+"""One thread, the bytes of one clip -> mel and MFCC: beside merely decoding the same bytes, and beside librosa."""
+
+import dataclasses
+import itertools
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import baselines, command, machine, material, measure
+from benchmarks.command import Options
+from benchmarks.results import Claim, Line, Section
+from genreray import audio
+from genreray.features import FeatureConfig
+
+_METHOD = """\
+One process with one thread turns the bytes of a clip, in memory, into mel and MFCC: {clips}. Mere decoding is
+`soundfile.read` of the same bytes to float32. librosa is `load` at 22,050 Hz, `feature.melspectrogram`, `power_to_db`
+and `feature.mfcc(y)`, as its documentation has them; "one spectrogram" gives `feature.mfcc` the log-mel that is there
+already. In each round each side does the clip {calls} times in a row, after once that is not counted, as in a long run
+of the same work. The time is the CPU's, of all threads, which a busy machine disturbs least. Before anything is timed,
+the results of both are compared."""
+
+_CALLS = 3
+_DECODE = "soundfile merely decoding"
+_GENRERAY = "genreray"
+_LIBROSA = "librosa"
+_SHARED = "librosa, one spectrogram"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KernelOptions(Options):
+    """Time the kernel of `genreray extract` beside decoding alone and beside librosa."""
+
+    repeats: int = 24
+    """Rounds."""
+    clips: int = 4
+    """Different generated clips, taken in turn."""
+    seconds: float = 30.0
+    """Length of each, in s."""
+    audio: Path | None = None
+    """An audio file to measure as well, such as a clip of FMA."""
+
+
+STANDARD = KernelOptions()
+QUICK = KernelOptions(repeats=5, clips=1)
+
+
+def run(options: KernelOptions) -> Section:
+    """Return the times of a clip on each side, and how genreray compares."""
+    config = FeatureConfig()
+    generated = material.clips(options.clips, options.seconds)
+    lines, claims = _compare(generated, options.repeats, config, "")
+    about = (
+        f"generated music ({options.clips} x {options.seconds:g} s, taken in turn, 44.1 kHz, joint stereo, "
+        f"{_rate(generated, options.seconds)})"
+    )
+    if options.audio is not None:
+        more = _compare([options.audio.read_bytes()], options.repeats, config, f" on {options.audio.name}")
+        lines, claims = lines + more[0], claims + more[1]
+        about += f" and the file {options.audio.name}"
+    return Section("kernel", "The kernel", _METHOD.format(clips=about, calls=_CALLS), lines, claims)
+
+
+def _rate(contents: Sequence[bytes], seconds: float) -> str:
+    return f"{statistics.mean(map(len, contents)) * 8 / seconds / 1000:.0f} kbit/s"
+
+
+def _compare(
+    contents: Sequence[bytes], repeats: int, config: FeatureConfig, suffix: str
+) -> tuple[list[Line], list[Claim]]:
+    for content in contents:
+        _check_same(content, config)
+    sides: dict[str, Callable[[bytes], object]] = {
+        _DECODE: baselines.decode,
+        "genreray, its decoding alone": lambda content: audio.decode(content, config.sr, config.duration),
+        _GENRERAY: lambda content: baselines.genreray_kernel(content, config),
+        _LIBROSA: lambda content: baselines.librosa_kernel(content, config),
+        _SHARED: lambda content: baselines.librosa_shared_kernel(content, config),
+    }
+    contenders = {name: _in_turn(side, contents) for name, side in sides.items()}
+    seconds = measure.interleave(contenders, repeats, warm_up=1)
+    lines = [Line(name + suffix, [1000 * s for s in values], "ms") for name, values in seconds.items()]
+    claims = [
+        Claim(f"kernel{suffix}: speed beside {name}", wanted, measure.paired_ratios(seconds[name], seconds[_GENRERAY]))
+        for name, wanted in ((_DECODE, 0.75), (_LIBROSA, 1.8))
+    ]
+    return lines, claims
+
+
+def _in_turn(side: Callable[[bytes], object], contents: Sequence[bytes]) -> Callable[[], float]:
+    turn = itertools.cycle(contents)
+    return lambda: measure.cpu_time(partial(side, next(turn)), calls=_CALLS, warm_up=1)()
+
+
+def _check_same(content: bytes, config: FeatureConfig) -> None:
+    """Raise RuntimeError where genreray and librosa do not give the same features: nothing is to be compared then."""
+    ours, theirs = (kernel(content, config) for kernel in (baselines.genreray_kernel, baselines.librosa_kernel))
+    grey = np.abs(ours.mel.astype(int) - theirs.mel.astype(int)).max()
+    if grey > 1 or not np.allclose(ours.mfcc, theirs.mfcc, rtol=2e-3, atol=0.1):
+        raise RuntimeError("genreray and librosa give different features of the same clip")
+
+
+if __name__ == "__main__":
+    if not machine.one_thread_each():  # too late for the libraries that are loaded: begin again
+        os.execv(sys.executable, sys.orig_argv)
+    command.main("kernel", run, STANDARD, QUICK)

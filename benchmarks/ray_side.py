@@ -1,0 +1,35 @@
+"""genreray's side of the comparisons: the command on a Ray of so many CPUs."""
+
+import logging
+import os
+from pathlib import Path
+
+import ray
+from ray.data import DataContext
+from rich.console import Console
+
+from benchmarks import machine
+from genreray import cli
+
+
+def start(cpus: int) -> None:
+    """Start a quiet Ray with `cpus` CPUs here, if there is none yet; genreray's jobs then use it."""
+    if ray.is_initialized():
+        return
+    machine.hold_to(cpus)
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    ray.init(address="local", num_cpus=cpus, logging_level="error", log_to_driver=False)
+    DataContext.get_current().enable_progress_bars = False
+
+
+def extract(folder: Path, output: Path, cpus: int) -> None:
+    """Run `genreray extract` on all files of `folder`.
+
+    Raises RuntimeError where the command does not end well.
+    """
+    start(cpus)
+    with Path(os.devnull).open("w") as silence:
+        code = cli.run(["extract", str(folder), str(output)], Console(file=silence))
+    if code:
+        raise RuntimeError(f"genreray extract ended with exit code {code}")

@@ -1,0 +1,80 @@
+"""A function in a process of its own, and how much memory that process and its workers take (Linux)."""
+
+import dataclasses
+import multiprocessing
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_PAUSE = 2.0  # seconds between two looks: each takes some 30 ms of a CPU
+# Ray's own processes (GCS, raylet, dashboard, agents) are there whatever the job is, and are not counted.
+_SERVICE = re.compile(r"ray/core/src|ray/(dashboard|autoscaler)/|log_monitor|ray[.-]dashboard|ray::\w+Agent")
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """What a run took."""
+
+    seconds: float  # start of the process included
+    peak: float | None  # bytes at most, of driver and workers together; None where the system does not say
+
+
+def apart(function: Callable[..., None], *arguments: Any) -> Watched:
+    """Run `function` in a fresh process and watch it and all the processes that it starts.
+
+    Raises RuntimeError where it fails.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    started = time.perf_counter()
+    process.start()
+    assert process.pid is not None
+    stop = threading.Event()
+    peaks: list[int] = []
+    watcher = threading.Thread(target=_watch, args=(process.pid, stop, peaks), daemon=True)
+    watcher.start()
+    process.join()
+    seconds = time.perf_counter() - started
+    stop.set()
+    watcher.join()
+    if process.exitcode:
+        raise RuntimeError(f"{function.__name__} failed with exit code {process.exitcode}")
+    return Watched(seconds, max(peaks, default=0) or None)
+
+
+def _watch(root: int, stop: threading.Event, sizes: list[int]) -> None:
+    while not stop.wait(_PAUSE):
+        sizes.append(sum(memory(pid) for pid in tree(root) if not _SERVICE.search(_command(pid))))
+
+
+def tree(root: int) -> list[int]:
+    """Return the ids of the process `root` and of all that it and they started; none without /proc."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            after_name = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        children.setdefault(int(after_name[1]), []).append(int(folder.name))
+    found = [root] if Path(f"/proc/{root}").exists() else []
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def memory(pid: int) -> int:
+    """Return a process's proportional set size in bytes: of a page that k processes share, a k-th; 0 if it ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""

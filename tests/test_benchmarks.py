@@ -1,0 +1,165 @@
+import itertools
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks import __main__ as bench
+from benchmarks import baselines, extract, feed, kernel, machine, measure, page, results, watch
+from benchmarks.results import Claim, Line, Section
+from genreray import pipeline
+from genreray.errors import UserError
+
+
+def section(name="one", machine_name="A", value=2.0):
+    return Section(
+        name,
+        f"Title of {name}",
+        "How it was done.",
+        [Line("ours", [1234.5, 1200.0, 1300.0], "files/s", "a note")],
+        [Claim(f"{name}: faster", 1.8, [value, value - 0.5, value + 0.5])],
+        f"python -m benchmarks.{name}",
+        "2025-01-31",
+        {"CPU": machine_name},
+    )
+
+
+def test_contenders_take_turns_and_the_warm_up_is_dropped():
+    count = itertools.count()
+    sides = {name: lambda: next(count) for name in "abc"}
+    assert measure.interleave(sides, repeats=2, warm_up=1) == {"a": [3, 6], "b": [4, 7], "c": [5, 8]}
+
+
+def test_ratios_are_taken_within_each_round():
+    assert measure.paired_ratios([2.0, 30.0], [1.0, 10.0]) == [2.0, 3.0]
+
+
+def test_a_claim_is_judged_by_its_median():
+    assert Claim("", 2.0, [1.0, 2.0, 3.0]).is_met
+    assert Claim("", 2.0, [1.0, 2.0, 3.0]).rounds_met == 2
+    assert not Claim("", 2.0, [1.0, 1.9, 3.0]).is_met
+    assert not Claim("", 1.1, [1.0, 1.2, 1.3], at_least=False).is_met
+    assert Claim("", 1.1, [1.0, 1.1, 1.3], at_least=False).is_met
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "text"),
+    [
+        ([0.98765], "x", "0.988x"),
+        ([1.0, 2.0, 30.0], "x", "2.00x (1.00 to 30.0)"),
+        ([1234.5], "files/s", "1,234 files/s"),
+    ],
+)
+def test_figures_have_three_digits_and_their_range(values, unit, text):
+    assert page.figure(values, unit) == text
+
+
+def test_the_page_shows_claims_lines_and_commands():
+    text = page.render([section("one"), section("two", value=1.0)])
+    assert "| one: faster | at least 1.8x | 2.00x (1.50 to 2.50) | met | 2 of 3 |" in text
+    assert "| two: faster | at least 1.8x | 1.00x (0.500 to 1.50) | **not met** | 0 of 3 |" in text
+    assert "| ours | 1,234 files/s (1,200 to 1,300) | 3 | a note |" in text
+    assert "Run on 2025-01-31 by\n\n    python -m benchmarks.two\n" in text
+    assert text.count("- CPU: A") == 1
+
+
+def test_the_page_tells_two_machines_apart():
+    text = page.render([section("one", "A"), section("two", "B")])
+    assert "Run on machine 1 on" in text
+    assert "Run on machine 2 on" in text
+    assert "## Machine 2\n\n- CPU: B\n" in text
+
+
+def test_a_new_run_replaces_its_own_sections_alone(tmp_path):
+    bench.update(tmp_path, [section("feed"), section("kernel")])
+    bench.update(tmp_path, [section("feed", value=9.0)])
+    kept = results.read(tmp_path / "benchmarks.json")
+    assert kept == [section("kernel"), section("feed", value=9.0)]
+    assert (tmp_path / "benchmarks.md").read_text() == page.render(kept)
+
+
+def test_the_pool_takes_blocks_of_the_same_size():
+    assert baselines.BLOCK_SIZE == pipeline.BLOCK_SIZE
+
+
+def test_the_machine_is_described():
+    about = machine.describe()
+    assert f"{machine.n_cpus()} cores" in about["CPU"]
+    assert "librosa 0.11" in about["libraries"]
+
+
+def test_the_kernel_is_compared():
+    found = kernel.run(kernel.KernelOptions(repeats=2, clips=1, seconds=4.0))
+    assert len(found.lines) == 5
+    assert all(len(line.values) == 2 and min(line.values) > 0 for line in found.lines)
+    assert [claim.wanted for claim in found.claims] == [0.75, 1.8]
+    ours, decoding = (
+        next(line.values for line in found.lines if line.name == name)
+        for name in ("genreray", "soundfile merely decoding")
+    )
+    assert found.claims[0].values == pytest.approx([a / b for a, b in zip(decoding, ours, strict=True)])
+
+
+@pytest.mark.slow
+def test_extraction_is_compared(ray_session, tmp_path, monkeypatch):
+    def here(function, *arguments):
+        function(*arguments)
+        return watch.Watched(1.0, 1e9)
+
+    monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
+    monkeypatch.setattr(machine, "one_thread_each", lambda: True)
+    sizes = {"files": 128, "librosa_files": 128, "many_files": 160}
+    options = extract.ExtractOptions(repeats=1, clips=1, seconds=4.0, cpus=1, folder=tmp_path, **sizes)
+    found = extract.run(options, here)
+    assert [line.unit for line in found.lines] == ["files/s"] * 4 + ["MB"] * 3
+    assert all(line.values[0] > 0 for line in found.lines)
+    assert [claim.wanted for claim in found.claims] == [0.9, 1.8, 1.1]
+    assert found.claims[0].values == [found.lines[0].values[0] / found.lines[1].values[0]]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_feeding_is_compared(ray_session, tmp_path):
+    options = feed.FeedOptions(repeats=1, rows=64, clips=1, seconds=10.0, folder=tmp_path)
+    found = feed.run(options)
+    assert len(found.lines) == 5
+    assert all(line.values[0] > 0 for line in found.lines)
+    assert [claim.wanted for claim in found.claims] == [0.4, 1.0, 1.0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_parts(folder, statuses, seconds):
+    for i, second in enumerate(seconds):
+        path = folder / f"{i}.parquet"
+        pq.write_table(pa.table({"status": statuses[2 * i : 2 * i + 2]}), path)
+        os.utime(path, (second, second))
+
+
+def test_a_failed_track_ends_the_comparison(tmp_path):
+    write_parts(tmp_path, ["ok"] * 7 + ["undecodable"], range(4))
+    with pytest.raises(RuntimeError, match="7 of 8"):
+        extract.steady_rate(tmp_path, 8, 1)
+
+
+def test_the_steady_rate_leaves_the_start_out(tmp_path):
+    write_parts(tmp_path, ["ok"] * 12, (100, 101, 111, 112, 114, 115))  # the first part of each of two workers
+    # By hand: files 2, 4, 6, 8 at 0, 1, 3, 4 s are on the line of least squares with slope 14 / 10.
+    assert extract.steady_rate(tmp_path, 12, 2) == pytest.approx(1.4)
+
+
+def test_too_few_files_are_refused_before_anything_is_run():
+    with pytest.raises(UserError, match="128 files are too few .* give 160"):
+        extract.run(extract.ExtractOptions(librosa_files=128))
+
+
+def test_memory_of_a_process_of_its_own_is_seen(monkeypatch):
+    monkeypatch.setattr(watch, "_PAUSE", 0.1)
+    watched = watch.apart(exec, "import time; held = b'x' * 300_000_000; time.sleep(1)")
+    assert watched.peak is None or 300e6 < watched.peak < 600e6
+    assert watched.seconds > 1
+
+
+def test_a_process_that_fails_is_an_error():
+    with pytest.raises(RuntimeError, match="exit code 3"):
+        watch.apart(exec, "raise SystemExit(3)")
