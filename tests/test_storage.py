@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import resource
@@ -87,22 +88,24 @@ def test_writing_replaces_what_is_there(place):
     assert [path for path, _ in listed(place)] == ["new/a.bin"]
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """Lets no file grow beyond 1,000 bytes, so that writing fails when half is done."""
+    """Lets no file grow beyond 8 MB, so that writing more fails when half is done; logs of these tests are smaller."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_fails_halfway_leaves_what_was_there(tmp_path, full_disk):
+def test_a_write_that_fails_halfway_leaves_what_was_there(tmp_path):
     uri = str(tmp_path / "a.json")
     storage.write_bytes(uri, b"old")
-    with pytest.raises(UserError, match="a.json cannot be written: file too large"):
-        storage.write_bytes(uri, bytes(5000))
-    with pytest.raises(UserError, match="cannot be written"):
-        storage.write_bytes(str(tmp_path / "b.json"), bytes(5000))
+    with full_disk(), pytest.raises(UserError, match="a.json cannot be written: file too large"):
+        storage.write_bytes(uri, bytes(16_000_000))
+    with full_disk(), pytest.raises(UserError, match="cannot be written"):
+        storage.write_bytes(str(tmp_path / "b.json"), bytes(16_000_000))
     assert os.listdir(tmp_path) == ["a.json"]  # noqa: PTH208 (hidden files too)
     assert storage.read_bytes(uri) == b"old"
 
