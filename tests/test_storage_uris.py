@@ -11,11 +11,11 @@ from genreray.errors import Status, TrackError, UserError
     [
         ("/a/b", "/a/b"),
         ("/a/b/", "/a/b"),
-        ("a", "/work/a"),
-        (".", "/work"),
+        ("a", "/srv/a"),
+        (".", "/srv"),
         ("/a/x: y :: z.mp3", "/a/x: y :: z.mp3"),
-        ("Artist :: Title.mp3", "/work/Artist :: Title.mp3"),
-        ("~x.mp3", "/work/~x.mp3"),
+        ("Artist :: Title.mp3", "/srv/Artist :: Title.mp3"),
+        ("~x.mp3", "/srv/~x.mp3"),
         ("~/x.mp3", "/home/me/x.mp3"),
         ("file:///a/b", "/a/b"),
         ("file:///a/my%20caf%C3%A9.mp3", "/a/my café.mp3"),
@@ -30,7 +30,7 @@ from genreray.errors import Status, TrackError, UserError
     ],
 )
 def test_absolute(uri, expected, monkeypatch):
-    monkeypatch.setattr(os, "getcwd", lambda: "/work")
+    monkeypatch.setattr(os, "getcwd", lambda: "/srv")
     monkeypatch.setenv("HOME", "/home/me")
     assert storage.absolute(uri) == expected
     assert storage.absolute(expected) == expected
