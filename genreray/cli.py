@@ -163,7 +163,7 @@ def evaluate(job: Evaluate, console: Console) -> int:
 
 def tag(job: Tag, console: Console) -> int:
     """Run `genreray tag`."""
-    from genreray.tag import CSV_FILE
+    from genreray.tag import CSV_FILE, SUMMARY_FILE
     from genreray.tag import tag as tag_verb
 
     outcome = tag_verb(
@@ -177,7 +177,7 @@ def tag(job: Tag, console: Console) -> int:
     )
     facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE)}
     summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)
-    return _finish(summary, storage.join(job.tags, "summary.json"), console, job.max_failed)
+    return _finish(summary, storage.join(job.tags, SUMMARY_FILE), console, job.max_failed)
 
 
 def demo(job: Demo, console: Console) -> int:

@@ -17,6 +17,7 @@ from genreray.progress import Progress
 
 PREDICTIONS_FOLDER = "predictions"
 CSV_FILE = "tags.csv"
+SUMMARY_FILE = "summary.json"
 
 
 def tag(
@@ -30,6 +31,7 @@ def tag(
     settings = checkpoint.load_settings(checkpoint_uri)
     if not 1 <= top_k <= len(settings.genres):
         raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
+    _check_output(tags_uri)
     metadata = {"table": "predictions", "checkpoint": checkpoint.fingerprint(checkpoint_uri), "top_k": top_k}
     output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), tables.with_metadata(tables.PREDICTIONS, metadata))
 
@@ -39,6 +41,20 @@ def tag(
     outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress)
     write_csv(output, storage.join(tags_uri, CSV_FILE), top_k)
     return outcome
+
+
+def _check_output(tags_uri: str) -> None:
+    """Raise UserError where the folder holds what no earlier run of this job can have written."""
+    if not storage.exists(tags_uri):
+        return
+    if not storage.is_folder(tags_uri):
+        raise UserError(f"{tags_uri} is a file: give a folder")
+    names = [name for name, _ in storage.list_files(tags_uri)]
+    predictions = [name for name in names if name.startswith(f"{PREDICTIONS_FOLDER}/")]
+    ours = {CSV_FILE, SUMMARY_FILE, *predictions} if predictions else set()
+    foreign = next((name for name in names if name not in ours), None)
+    if foreign is not None:
+        raise UserError(f"{tags_uri} holds {foreign}, which this job did not write: give another folder")
 
 
 def write_csv(output: Parts, uri: str, top_k: int) -> None:

@@ -201,3 +201,12 @@ def test_labels_of_another_model_are_not_mixed_in(tagged, songs, tmp_path):
 def test_more_genres_than_there_are_are_refused(songs, trained, tmp_path):
     with pytest.raises(UserError, match="top k is 4: give 1 to 3"):
         tag(songs, str(tmp_path / "tags"), trained, top_k=4, **ON_RAY)
+
+
+@pytest.mark.parametrize("name", ["tags.csv", "holiday.jpg"])
+def test_tags_do_not_replace_something_else(songs, trained, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"holds {name}"):
+        tag(songs, str(tmp_path), trained, top_k=3, **ON_RAY)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
