@@ -24,9 +24,9 @@ from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet
 from genreray.feed import row_dataset
 from genreray.genres import class_order
-from genreray.loop import TrainingConfig
 from genreray.models import family
 from genreray.pipeline import BLOCK_SIZE
+from genreray.recipe import TrainingConfig
 from genreray.train_worker import Feed, WorkerTask
 
 _METHOD = """\

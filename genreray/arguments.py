@@ -8,7 +8,7 @@ import tyro
 from genreray import models
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
-from genreray.loop import TrainingConfig
+from genreray.recipe import TrainingConfig
 
 FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
 TrainingFlags = Annotated[TrainingConfig, tyro.conf.arg(name="")]
@@ -149,9 +149,12 @@ def _model_of(argv: list[str]) -> str:
 
 
 def _train_with(model: str) -> type[Job]:
-    """Return Train with the flags of one architecture."""
-    config = models.family(model).config
-    flags = ("architecture", Annotated[config, tyro.conf.arg(name="")], dataclasses.field(default_factory=config))
-    made = dataclasses.make_dataclass("Train", [flags], bases=(Train,), frozen=True, kw_only=True)
+    """Return Train with the flags of one architecture, and that architecture's defaults."""
+    found = models.family(model)
+    flags: list[Any] = [
+        ("training", TrainingFlags, dataclasses.field(default=found.training)),
+        ("architecture", Annotated[found.config, tyro.conf.arg(name="")], dataclasses.field(default=found.config())),
+    ]
+    made = dataclasses.make_dataclass("Train", flags, bases=(Train,), frozen=True, kw_only=True)
     made.__doc__ = Train.__doc__
     return made

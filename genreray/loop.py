@@ -1,7 +1,6 @@
 """The training step and the scoring pass in plain torch: no Ray, so that they can be tested and profiled alone."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -11,30 +10,6 @@ from torch.nn import functional as F
 
 from genreray import dataset
 from genreray.dataset import Clips
-from genreray.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """How long and on what a network is trained, whatever its architecture."""
-
-    epochs: int = 30
-    """Passes over the training split."""
-    batch_size: int = 32
-    """Clips in one optimisation step, over all workers."""
-    crop_frames: int = 385
-    """Frames a network sees at once; the report's 385 are 8.9 s."""
-    crops: int = 3
-    """Evenly spaced crops whose probabilities are averaged when a clip is scored."""
-    first_crop: bool = False
-    """Train on the first crop of each clip, as the report does, instead of a random one each time."""
-    seed: int = 0
-    """Seed of initial weights, shuffling and crops."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "crop_frames", "crops"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name.replace('_', ' ')} is {getattr(self, name)}: give 1 or more")
 
 
 class Totals(NamedTuple):

@@ -19,9 +19,9 @@ from genreray.errors import UserError
 from genreray.featureset import FeatureSet
 from genreray.feed import row_dataset
 from genreray.genres import class_order
-from genreray.loop import TrainingConfig
 from genreray.models import ModelConfig
 from genreray.progress import Progress
+from genreray.recipe import TrainingConfig
 from genreray.train_worker import WorkerTask, train_worker
 
 _RUN = "run.json"  # what a run was begun with

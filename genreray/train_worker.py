@@ -17,9 +17,10 @@ import torch.distributed
 from genreray import checkpoint, dataset, loop, resume
 from genreray.checkpoint import Settings
 from genreray.dataset import Clips
-from genreray.loop import Totals, TrainingConfig
+from genreray.loop import Totals
 from genreray.models import GenreModel
 from genreray.models.base import make_optimizer
+from genreray.recipe import TrainingConfig
 
 _STREAMED_ROWS = 512  # rows shuffled together where the features do not fit in memory
 

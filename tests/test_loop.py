@@ -7,9 +7,9 @@ from torch import nn
 
 from genreray import dataset, loop, models, tables
 from genreray.errors import UserError
-from genreray.loop import TrainingConfig
 from genreray.models.base import make_optimizer
 from genreray.models.mel_cnn import MelCnnConfig
+from genreray.recipe import TrainingConfig
 
 CPU = torch.device("cpu")
 CONFIG = MelCnnConfig(filters=(4, 8), learning_rate=3e-3)

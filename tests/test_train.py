@@ -10,9 +10,9 @@ from genreray import checkpoint, resume, train_worker
 from genreray import train as train_module
 from genreray.cluster import Cluster
 from genreray.errors import UserError
-from genreray.loop import TrainingConfig
 from genreray.models.mel_cnn import MelCnnConfig
 from genreray.progress import Progress
+from genreray.recipe import TrainingConfig
 from genreray.train import train
 
 MODEL = MelCnnConfig(filters=(4, 8), learning_rate=3e-3)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.recipe import TrainingConfig
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 
@@ -46,6 +47,7 @@ class Family(NamedTuple):
     name: str
     config: type[ModelConfig]
     module: Any  # (config, FeatureConfig, crop_frames, n_genres) -> GenreModel
+    training: TrainingConfig = TrainingConfig()  # its defaults: what suits this architecture
 
 
 def make_optimizer(model: nn.Module, config: ModelConfig) -> torch.optim.Optimizer:
