@@ -18,9 +18,8 @@ from genreray import audio, features, tables
 from genreray.errors import Status
 from genreray.features import FeatureConfig, Features
 from genreray.featureset import table_settings
-from genreray.parts import Parts
+from genreray.parts import Parts, part_size
 
-BLOCK_SIZE = 32  # files, as genreray.pipeline has it; importing that would bring Ray into the pool
 RAY_NICENESS = 15  # Ray runs its workers at this priority: the same for the pool, or a busy machine favours one side
 Kernel = Callable[[bytes, FeatureConfig], Features]
 
@@ -76,7 +75,8 @@ def run_pool(kernel: Kernel, folder: Path, output: Path, processes: int, config:
     Each process has one thread, takes blocks as it gets free, and writes one part for each.
     """
     files = sorted(folder.iterdir())
-    blocks = [files[i : i + BLOCK_SIZE] for i in range(0, len(files), BLOCK_SIZE)]
+    size = part_size(len(files), processes)
+    blocks = [files[i : i + size] for i in range(0, len(files), size)]
     schema = tables.with_metadata(tables.FEATURES, table_settings(config, "none"))
     work = partial(_block, kernel=kernel, parts=Parts(str(output), schema), config=config)
     machine.one_thread_each()

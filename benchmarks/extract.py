@@ -18,6 +18,7 @@ from benchmarks.results import Claim, Line, Section
 from benchmarks.watch import Watched
 from genreray.errors import Status, UserError
 from genreray.features import FeatureConfig
+from genreray.parts import part_size
 
 # Ray, and what imports it, is imported in the functions that need it: the pools' processes import this module, and
 # are not to carry Ray.
@@ -26,11 +27,12 @@ _METHOD = """\
 `genreray extract` on {n:,} mp3 files of {seconds:g} s (hard links to {distinct} generated clips, so read from memory)
 with {cpus} CPUs, everything of Ray's included, against {cpus} processes of Python's multiprocessing with one thread
 each. These are held to the same CPUs, run at the priority that Ray gives to its workers, take blocks of as many files
-({block}) and write the same Parquet parts. Each run is a fresh process (and a fresh Ray) with an empty output folder.
-The steady rate is the slope of the straight line fitted to files done over the times at which the parts were written,
-the first part of each worker left out, on all sides alike: what starts Ray, Python and the libraries is not in it;
-"all in all" has it. The pool with librosa does {fewer:,} of the files. Memory is the greatest sum, looked up every two
-seconds while the timed runs went, of the proportional set sizes of the driver and the workers."""
+({block}; {fewer_block} for librosa) and write the same Parquet parts. Each run is a fresh process (and a fresh Ray)
+with an empty output folder. The steady rate is the slope of the straight line fitted to files done over the times at
+which the parts were written, the first part of each worker left out, on all sides alike: what starts Ray, Python and
+the libraries is not in it; "all in all" has it. The pool with librosa does {fewer:,} of the files. Memory is the
+greatest sum, looked up every two seconds while the timed runs went, of the proportional set sizes of the driver and
+the workers."""
 
 _GENRERAY = "genreray extract"
 _POOL = "pool, genreray's kernel"
@@ -81,9 +83,9 @@ def run(options: ExtractOptions, apart: Apart = watch.apart) -> Section:
     Raises UserError for too few files.
     """
     sizes = sorted({options.files, options.librosa_files, options.many_files})
-    least = (options.cpus + _LEAST_PARTS) * baselines.BLOCK_SIZE
-    if sizes[0] < least:
-        raise UserError(f"{sizes[0]} files are too few for a steady rate of {options.cpus} workers: give {least}")
+    least = options.cpus + _LEAST_PARTS
+    if sizes[0] / part_size(sizes[0], options.cpus) < least:
+        raise UserError(f"{sizes[0]} files are too few for a steady rate of {options.cpus} workers: give more")
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
         folder = Path(name)
         contents = material.clips(options.clips, options.seconds)
@@ -183,8 +185,9 @@ def _section(options: ExtractOptions, runs: dict[str, list[Run]], many: Run) -> 
         seconds=options.seconds,
         distinct=options.clips,
         cpus=options.cpus,
-        block=baselines.BLOCK_SIZE,
+        block=part_size(options.files, options.cpus),
         fewer=options.librosa_files,
+        fewer_block=part_size(options.librosa_files, options.cpus),
     )
     return Section("extract", "Extraction", method, lines, claims)
 

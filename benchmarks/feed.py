@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import ray
 import torch
@@ -22,21 +23,22 @@ from genreray.cluster import plan_workers
 from genreray.dataset import Clips
 from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet
-from genreray.feed import row_dataset
+from genreray.feed import place_dataset
 from genreray.genres import class_order
 from genreray.models import family
-from genreray.pipeline import BLOCK_SIZE
+from genreray.parts import part_size
 from genreray.recipe import TrainingConfig
-from genreray.train_worker import Feed, WorkerTask
+from genreray.train_worker import Feed, collect_places
 
 _METHOD = """\
 FEATURES of {n:,} clips of {seconds:g} s (those of {distinct} generated clips, each row turned by another number of
 frames; parts of {block} rows as extract writes them, freshly written and so read from memory) go to one worker with
 what `genreray train` gives it on {cpus} CPUs: a Ray Data shard, `train_worker.Feed`, batches of {batch} clips. The
-first pass streams the parts into the worker's memory; Ray's processes are up before, what it takes the first time of
-all is in the last column. Later passes shuffle what is there and yield whole clips, or a crop of {crop} frames of
-each. The scan is `pyarrow.dataset` going through the column `mel` of the same parts with all threads, each batch
-dropped as soon as it is there. GB/s are those of the whole clips' uint8 on all sides ({size:.2f} GB)."""
+first pass gets the places of the clips from Ray Data and reads what lies there into the worker's memory; Ray's
+processes are up before, what it takes the first time of all is in the last column. Later passes shuffle what is there
+and yield whole clips, or a crop of {crop} frames of each. The scan is `pyarrow.dataset` going through the column `mel`
+of the same parts with all threads, each batch dropped as soon as it is there. GB/s are those of the whole clips' uint8
+on all sides ({size:.2f} GB)."""
 
 _MODEL = "mel_cnn"
 _SCAN = "bare pyarrow scan"
@@ -75,9 +77,8 @@ def run(options: FeedOptions) -> Section:
     config = FeatureConfig(duration=options.seconds)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
         folder = Path(name) / "features"
-        material.write_features(
-            folder, material.clips(options.clips, options.seconds), options.rows, config, BLOCK_SIZE
-        )
+        contents = material.clips(options.clips, options.seconds)
+        material.write_features(folder, contents, options.rows, config, part_size(options.rows, options.cpus))
         ray_side.start(options.cpus)
         worker = _start_worker(FeatureSet.open(str(folder)), options)
         cold = ray.get(worker.load.remote())
@@ -101,21 +102,9 @@ def _scan(folder: Path) -> int:
 def _start_worker(features: FeatureSet, options: FeedOptions) -> Any:
     """Return an actor with a shard of FEATURES, given what `genreray train` gives to its one worker."""
     plan = plan_workers(1, "no")
-    settings = _settings(features)
-    columns = ["track_id", "genre", "n_frames", *settings.build().inputs]
-    rows = row_dataset(features, columns, split="training", usable_only=True, num_cpus=plan.reader_cpus)
-    (shard,) = rows.streaming_split(1, equal=True)  # as Ray Train does
-    n_rows = len(features.usable("training"))
-    task = WorkerTask(
-        run_uri="",
-        settings=settings,
-        config=TrainingConfig(),
-        threads=plan.threads,
-        n_training=n_rows,
-        n_validation=0,
-        memory=0,
-    )
-    return ray.remote(Worker).options(num_cpus=plan.cpus).remote(shard, task, options.batch_size)
+    (shard,) = place_dataset(features.usable("training")).streaming_split(1, equal=True)  # as Ray Train does
+    worker = ray.remote(Worker).options(num_cpus=plan.cpus)
+    return worker.remote(shard, _settings(features), plan.threads, options.batch_size)
 
 
 def _settings(features: FeatureSet) -> Settings:
@@ -135,25 +124,25 @@ def _settings(features: FeatureSet) -> Settings:
 class Worker:
     """The feeding half of a training worker; every method returns the seconds that a pass took."""
 
-    def __init__(self, shard: Any, task: WorkerTask, batch_size: int) -> None:
-        torch.set_num_threads(task.threads)
-        self._open = partial(Feed, shard, task, task.settings.build(), task.n_training)
-        self._n_rows = task.n_training
-        self._crop_frames = task.settings.crop_frames
+    def __init__(self, shard: Any, settings: Settings, threads: int, batch_size: int) -> None:
+        torch.set_num_threads(threads)
+        self._shard = shard
+        self._settings = settings
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(0)
+        self._places = collect_places(shard)
         self._kept: Feed | None = None
 
     def load(self) -> float:
-        """Read all clips into memory, as before the first epoch."""
+        """Read all clips into memory, as before the first epoch: their places from Ray, and what lies there."""
         self._kept = None  # the memory of the last pass, before more is taken
         started = time.perf_counter()
-        self._kept = self._open(in_memory=True)
+        self._kept = self._open(collect_places(self._shard), in_memory=True)
         return time.perf_counter() - started
 
     def stream(self) -> float:
         """Go through all clips without keeping them, as in an epoch over more than fits."""
-        return self._through(self._batches(self._open(in_memory=False)))
+        return self._through(self._batches(self._open(self._places, in_memory=False)))
 
     def whole(self) -> float:
         """Go through the clips in memory."""
@@ -163,20 +152,23 @@ class Worker:
         """Go through a random crop of each clip in memory."""
         return self._through(map(self._crop, self._batches(self._kept)))
 
+    def _open(self, places: pa.Table, in_memory: bool) -> Feed:
+        return Feed(places, self._settings, self._settings.build().inputs, in_memory)
+
     def _batches(self, feed: Feed | None) -> Iterable[Clips]:
         assert feed is not None
         return feed.batches(self._batch_size, self._generator)
 
     def _crop(self, clips: Clips) -> Clips:
-        starts = dataset.random_starts(clips.n_frames, self._crop_frames, self._generator)
-        return dataclasses.replace(clips, inputs=dataset.crop(clips, starts, self._crop_frames))
+        starts = dataset.random_starts(clips.n_frames, self._settings.crop_frames, self._generator)
+        return dataclasses.replace(clips, inputs=dataset.crop(clips, starts, self._settings.crop_frames))
 
     def _through(self, batches: Iterable[Clips]) -> float:
         started = time.perf_counter()
         n = sum(len(clips) for clips in batches)
         seconds = time.perf_counter() - started
-        if n != self._n_rows:
-            raise RuntimeError(f"{n} of {self._n_rows} clips came: nothing is to be compared")
+        if n != len(self._places):
+            raise RuntimeError(f"{n} of {len(self._places)} clips came: nothing is to be compared")
         return seconds
 
 
@@ -195,7 +187,7 @@ def _section(options: FeedOptions, config: FeatureConfig, seconds: dict[str, lis
         n=options.rows,
         seconds=options.seconds,
         distinct=options.clips,
-        block=BLOCK_SIZE,
+        block=part_size(options.rows, options.cpus),
         cpus=options.cpus,
         batch=options.batch_size,
         crop=TrainingConfig().crop_frames,

@@ -55,7 +55,6 @@ class Workers:
     count: int
     gpu: bool
     cpus: float  # logical CPUs of each worker
-    reader_cpus: float  # logical CPUs of each reading task
     threads: int  # of each worker's torch
     memory: int  # bytes of clips that each worker may keep
 
@@ -84,7 +83,6 @@ def plan_workers(count: int, gpu: Gpu) -> Workers:
         count=count,
         gpu=use_gpu,
         cpus=min(1.0, smallest / 2 / per_node),
-        reader_cpus=min(1.0, smallest / 2),
         threads=max(1, min(int(total["CPU"]) // count, os.cpu_count() or 1)),
         # Half of what Ray counts as free, and as if all workers were packed onto the node with the least.
         memory=int(min(node.get("memory", 0) for node in nodes) / 2 / count),

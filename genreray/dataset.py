@@ -63,6 +63,11 @@ def n_bins(name: str, config: FeatureConfig) -> int:
     return {"mel": config.n_mels, "mfcc": config.n_mfcc}[name]
 
 
+def columns(names: Sequence[str]) -> list[str]:
+    """Return the columns of FEATURES that clips with the inputs `names` are made of."""
+    return list(names)
+
+
 def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]) -> Clips:
     """Return the clips of rows of FEATURES whose status is ok, with the inputs `names`.
 

@@ -24,7 +24,7 @@ def extract(
     split_method: str,
     cluster: Cluster,
     progress: Progress,
-    block_size: int = pipeline.BLOCK_SIZE,
+    block_size: int | None = None,
 ) -> Outcome:
     """Compute the features of every track of `catalog` into Parquet below `features_uri`.
 

@@ -14,7 +14,7 @@ _INDEX = ("track_id", "uri", "genre", "artist", "split", "status", "error", "n_f
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSet:
-    """A folder that `genreray extract` wrote; `index` is its tracks without their features, and their `part`."""
+    """A folder that `genreray extract` wrote; `index` has its tracks' other columns, and their places (part, row)."""
 
     uri: str
     config: FeatureConfig
@@ -40,7 +40,7 @@ class FeatureSet:
             uri=uri,
             config=FeatureConfig.from_json(settings["features"], uri),
             split_method=settings["split_method"],
-            index=parts.read_with_part(found, _INDEX, tables.FEATURES),
+            index=parts.read_with_place(found, _INDEX, tables.FEATURES),
         )
 
     def rows(self, split: str | None) -> pa.Table:
@@ -68,31 +68,10 @@ class FeatureSet:
 
         Raises UserError where there are none.
         """
-        usable = self.rows(split).filter(self.usable_rows())
+        usable = self.rows(split).filter((pc.field("status") == Status.OK.value) & pc.field("genre").is_valid())
         if not len(usable):
             raise UserError(f"no track in the {split} split of {self.uri} has both a genre and features")
         return usable
-
-    @staticmethod
-    def usable_rows() -> pc.Expression:
-        """Return the condition on a row of FEATURES that it can be learnt from."""
-        return (pc.field("status") == Status.OK.value) & pc.field("genre").is_valid()
-
-    def blocks(self, split: str | None, usable_only: bool, n_rows: int) -> list[list[str]]:
-        """Return the parts that hold rows of `split`, in groups of at least `n_rows` such rows but for the last."""
-        rows = self.rows(split)
-        if usable_only:
-            rows = rows.filter(self.usable_rows())
-        counts = {str(c["values"]): int(c["counts"]) for c in pc.value_counts(rows.column("part")).to_pylist()}
-        groups: list[list[str]] = [[]]
-        size = 0
-        for part in sorted(counts):
-            if size >= n_rows:
-                groups.append([])
-                size = 0
-            groups[-1].append(part)
-            size += counts[part]
-        return groups
 
 
 def table_settings(config: FeatureConfig, split_method: str) -> dict[str, object]:

@@ -2,20 +2,27 @@
 
 import concurrent.futures
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from genreray import storage, tables
+from genreray.ahead import map_ahead
 from genreray.errors import UserError
 
 _LARGE = ("mel", "mfcc")  # columns of raw bytes, which no encoding makes smaller
 _FILENAME = "__filename"  # what a pyarrow dataset calls the file of a row
 _READERS = 16  # footers read at a time
+_MOST_ROWS = 96  # tracks a part: some seconds of work, beside which what a task costs Ray is little
+_BLOCKS_PER_CPU = 4  # where there are few tracks: enough for all CPUs to end at about the same time
+_PARTS_AHEAD = 2  # some tens of megabytes each
 
 
 class Parts:
@@ -68,6 +75,11 @@ class Parts:
         return read(files, ["track_id", "uri", "status"], self.schema)
 
 
+def part_size(n_tracks: int, n_cpus: float) -> int:
+    """Return how many tracks one task does and writes as one part."""
+    return max(1, min(_MOST_ROWS, math.ceil(n_tracks / (_BLOCKS_PER_CPU * max(1.0, n_cpus)))))
+
+
 def settings_of(files: Sequence[str]) -> dict[str, Any]:
     """Return the settings that all the given parts were made with.
 
@@ -94,13 +106,62 @@ def read(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.
     return _scan(files, list(columns), schema)
 
 
-def read_with_part(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
-    """Return what `read` does, with one more column `part`: the URI of the part that a row is in."""
+def read_with_place(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """Return what `read` does, with each row's place: `part`, the URI of its part, and `row`, its number in that."""
     table = _scan(files, [*columns, _FILENAME], schema)
     uri_of = {storage.arrow_filesystem(uri)[1].lstrip("/"): uri for uri in files}
     names = table.column(_FILENAME).combine_chunks().dictionary_encode()
     uris = pa.array([uri_of[name.lstrip("/")] for name in names.dictionary.to_pylist()], pa.string())
-    return table.drop_columns([_FILENAME]).append_column("part", pa.DictionaryArray.from_arrays(names.indices, uris))
+    parts = pa.DictionaryArray.from_arrays(names.indices, uris)
+    # A scan goes through the parts one after another, each in its own order.
+    starts = np.flatnonzero(np.diff(names.indices, prepend=-1))
+    rows = np.arange(len(table)) - np.repeat(starts, np.diff(starts, append=len(table)))
+    return table.drop_columns([_FILENAME]).append_column("part", parts).append_column("row", pa.array(rows))
+
+
+def read_places(places: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the given columns of the rows at `places` (part, row), in that order: a table for each run of one part.
+
+    Further columns of `places` come with them, in place of the part's own where both have one. The next parts are
+    read while one is used. Raises UserError where a part is damaged.
+    """
+    given = [name for name in places.schema.names if name not in ("part", "row")]
+    asked = [name for name in columns if name not in given]
+
+    def read_run(run: pa.Table) -> pa.Table:
+        table = _read_part(run.column("part")[0].as_py(), asked)
+        rows = run.column("row").to_numpy()
+        if not np.array_equal(rows, np.arange(len(table))):  # whole parts, the most frequent, are not copied
+            table = table.take(rows)
+        for name in given:
+            table = table.append_column(name, run.column(name))
+        return table
+
+    return map_ahead(read_run, _runs(places), _PARTS_AHEAD)
+
+
+def _read_part(uri: str, columns: list[str]) -> pa.Table:
+    # Not by a dataset, whose looking into the file first takes as long as reading it.
+    fs, path = storage.arrow_filesystem(uri)
+    try:
+        with pq.ParquetFile(path, filesystem=fs) as file:
+            return file.read(columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{storage.parent(uri)} has a damaged part: {_first_line(error)}") from error
+
+
+def part_numbers(places: pa.Table) -> NDArray[np.int32]:
+    """Return a number for the part of each place: equal for equal parts, counted as they first occur."""
+    encoded = places.column("part").cast(pa.string()).combine_chunks().dictionary_encode()
+    numbers: NDArray[np.int32] = encoded.indices.to_numpy()
+    return numbers
+
+
+def _runs(places: pa.Table) -> list[pa.Table]:
+    """Cut `places` where the part changes."""
+    parts = part_numbers(places)
+    starts = np.flatnonzero(np.diff(parts, prepend=-1)).tolist()
+    return [places.slice(start, end - start) for start, end in zip(starts, [*starts[1:], len(places)], strict=True)]
 
 
 def _scan(files: Sequence[str], columns: list[str], schema: pa.Schema) -> pa.Table:

@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 import ray.data
 
 from genreray.cluster import Cluster
 from genreray.errors import UserError
-from genreray.parts import Parts, count_statuses
+from genreray.parts import Parts, count_statuses, part_size
 from genreray.progress import Progress
-
-BLOCK_SIZE = 32  # tracks a block: some seconds of work and some megabytes of features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,7 @@ def run(
     *,
     cluster: Cluster,
     progress: Progress,
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
 ) -> Outcome:
     """Send the tracks that `parts` does not hold yet through `stages` and write what comes out as parts.
 
@@ -51,6 +50,7 @@ def run(
     if len(todo):
         progress.line(f"{len(todo):,} tracks to do" + (f", {len(done):,} done before" if len(done) else ""))
         cluster.connect()
+        block_size = block_size or part_size(len(todo), ray.cluster_resources().get("CPU", 1))
         blocks = [todo.slice(i, block_size) for i in range(0, len(todo), block_size)]
         dataset = stages(ray.data.from_arrow(blocks))
         written = dataset.map_batches(

@@ -33,13 +33,13 @@ def predict(
             f"{features.uri} and {checkpoint_uri} were made with different feature settings: "
             f"extract features with those of the checkpoint ({_shown(settings)})"
         )
-    columns = ["track_id", "uri", "genre", "status", "error", "n_frames", *settings.build().inputs]
-    total = len(features.rows(split))
+    index = features.rows(split)
     cluster.connect()
-    rows = row_dataset(features, columns, split=split)
+    columns = ["track_id", "uri", "genre", "status", "error", "n_frames"]
+    rows = row_dataset(index, [*columns, *dataset.columns(settings.build().inputs)])
     predicted = prediction_stage(rows, checkpoint_uri, top_k=len(settings.genres), gpu=gpu)
     found = []
-    with progress.track(total) as advance:
+    with progress.track(len(index)) as advance:
         for block in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
             found.append(block)
             advance(len(block))

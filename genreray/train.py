@@ -17,7 +17,7 @@ from genreray import checkpoint, resume, storage, tables
 from genreray.cluster import Cluster, Gpu, Workers, plan_workers
 from genreray.errors import UserError
 from genreray.featureset import FeatureSet
-from genreray.feed import row_dataset
+from genreray.feed import place_dataset
 from genreray.genres import class_order
 from genreray.models import ModelConfig
 from genreray.progress import Progress
@@ -81,8 +81,6 @@ def train(
             settings=settings,
             config=config,
             threads=plan.threads,
-            n_training=n_training,
-            n_validation=n_validation,
             memory=plan.memory,
         )
         with _epoch_lines(run_uri, config.epochs, progress):
@@ -150,18 +148,14 @@ def _open_run(run_uri: str, features: FeatureSet, settings: checkpoint.Settings)
 
 def _fit(features: FeatureSet, task: WorkerTask, plan: Workers) -> str:
     """Run Ray Train to the end and return the URI of the best epoch's checkpoint."""
-    columns = ["track_id", "genre", "n_frames", *task.settings.build().inputs]
-    datasets = {
-        split: row_dataset(features, columns, split=split, usable_only=True, num_cpus=plan.reader_cpus)
-        for split in ("training", "validation")
-    }
+    datasets = {split: place_dataset(features.usable(split)) for split in ("training", "validation")}
     fs, path = storage.arrow_filesystem(task.run_uri)
     resources = {"CPU": plan.cpus, **({"GPU": 1.0} if plan.gpu else {})}
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(num_workers=plan.count, use_gpu=plan.gpu, resources_per_worker=resources),
-        # Every worker reads all of validation and scores its share: an equal split would drop rows.
+        # Every worker gets all places of validation and takes its share: an equal split would drop rows.
         dataset_config=IngestConfig(datasets_to_split=["training"]),
         datasets=datasets,
         run_config=RunConfig(

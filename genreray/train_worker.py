@@ -5,16 +5,18 @@ import math
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed
 
-from genreray import checkpoint, dataset, loop, resume
+from genreray import checkpoint, dataset, loop, parts, resume
+from genreray.ahead import map_ahead
 from genreray.checkpoint import Settings
 from genreray.dataset import Clips
 from genreray.loop import Totals
@@ -33,39 +35,46 @@ class WorkerTask:
     settings: Settings
     config: TrainingConfig
     threads: int
-    n_training: int  # rows, over all workers
-    n_validation: int
     memory: int  # bytes of clips that each worker may keep
 
 
 class Feed:
-    """One split's clips, epoch after epoch: kept in memory after the first pass where they fit, else streamed."""
+    """The clips at some places of FEATURES, epoch after epoch: kept in memory where they fit, else streamed."""
 
-    def __init__(self, shard: Any, task: WorkerTask, model: GenreModel, n_rows: int, in_memory: bool) -> None:
-        self._shard = shard
-        self._names = model.inputs
-        self._settings = task.settings
-        self._n_rows = n_rows
-        self._clips: Clips | None = self._load() if in_memory else None
+    def __init__(self, places: pa.Table, settings: Settings, inputs: Sequence[str], in_memory: bool) -> None:
+        self._places = places
+        self._settings = settings
+        self._inputs = inputs
+        self._clips = self._load(places) if in_memory else None
 
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Clips]:
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Clips]:
         """Yield every clip once, shuffled where a generator is given."""
         if self._clips is not None:
             yield from self._clips.batches(batch_size, generator)
             return
-        for table in self._tables(_STREAMED_ROWS):
-            clips = dataset.from_table(table, self._names, self._settings.features, self._settings.genres)
+        places = self._places if generator is None else _shuffle_parts(self._places, generator)
+        windows = (places.slice(start, _STREAMED_ROWS) for start in range(0, len(places), _STREAMED_ROWS))
+        for clips in map_ahead(self._load, windows, 1):
             yield from clips.batches(batch_size, generator)
 
-    def _load(self) -> Clips:
+    def _load(self, places: pa.Table) -> Clips:
         settings = self._settings
-        return dataset.load(self._tables(None), self._n_rows, self._names, settings.features, settings.genres)
+        columns = ["track_id", "genre", "n_frames", *dataset.columns(self._inputs)]
+        tables = parts.read_places(places, columns)
+        return dataset.load(tables, len(places), self._inputs, settings.features, settings.genres)
 
-    def _tables(self, batch_size: int | None) -> Iterable[pa.Table]:
-        tables: Iterable[pa.Table] = self._shard.iter_batches(
-            batch_size=batch_size, batch_format="pyarrow", prefetch_batches=2
-        )
-        return tables
+
+def collect_places(shard: Any) -> pa.Table:
+    """Return all places of a Ray Data shard, in the order of the files."""
+    blocks = list(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
+    return pa.concat_tables(blocks).sort_by([("part", "ascending"), ("row", "ascending")])
+
+
+def _shuffle_parts(places: pa.Table, generator: torch.Generator) -> pa.Table:
+    """Return `places` with the parts in another order, so that other clips meet in a window every epoch."""
+    part_of_row = parts.part_numbers(places)
+    place_of_part = torch.randperm(int(part_of_row.max()) + 1, generator=generator).numpy()
+    return places.take(np.argsort(place_of_part[part_of_row], kind="stable"))
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -88,7 +97,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
             network.load_state_dict(checkpoint.load(folder).model.state_dict())
             history = resume.load(folder, optimizer)
     model = ray.train.torch.prepare_model(network, move_to_device=False)
-    training, validation = _feeds(task, network, world)
+    training, validation = _feeds(task, network.inputs, rank, world)
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.perf_counter()
         seed = _seed(config.seed, epoch, rank)
@@ -105,7 +114,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
         )
         scored = loop.score(
             network,
-            _shares(validation.batches(config.batch_size, None), rank, world),
+            map(_labelled, validation.batches(config.batch_size)),
             crop_frames=config.crop_frames,
             n_crops=config.crops,
             device=device,
@@ -119,13 +128,16 @@ def train_worker(loop_config: dict[str, Any]) -> None:
         _report(task, network, optimizer, history, rank)
 
 
-def _feeds(task: WorkerTask, network: GenreModel, world: int) -> tuple[Feed, Feed]:
-    rows = math.ceil(task.n_training / world)
-    bytes_per_clip = dataset.clip_bytes(network.inputs, task.settings.features)
-    fits = (rows + task.n_validation) * bytes_per_clip <= task.memory
+def _feeds(task: WorkerTask, inputs: Sequence[str], rank: int, world: int) -> tuple[Feed, Feed]:
+    training = collect_places(ray.train.get_dataset_shard("training"))
+    # Split here and not by Ray Train, which drops rows so that all workers have as many.
+    validation = collect_places(ray.train.get_dataset_shard("validation"))
+    validation = validation.take(np.arange(rank, len(validation), world))
+    size = (len(training) + len(validation)) * dataset.clip_bytes(inputs, task.settings.features)
+    fits = size <= task.memory
     return (
-        Feed(ray.train.get_dataset_shard("training"), task, network, rows, fits),
-        Feed(ray.train.get_dataset_shard("validation"), task, network, task.n_validation, fits),
+        Feed(training, task.settings, inputs, fits),
+        Feed(validation, task.settings, inputs, fits),
     )
 
 
@@ -134,16 +146,9 @@ def _seed(*numbers: int) -> int:
     return zlib.crc32(" ".join(map(str, numbers)).encode())
 
 
-def _shares(batches: Iterable[Clips], rank: int, world: int) -> Iterator[Clips]:
-    """Yield the labelled clips that are this worker's to score: by a hash, as workers see batches of their own."""
-    for batch in batches:
-        mine = [
-            row
-            for row, track_id in enumerate(batch.track_ids)
-            if zlib.crc32(track_id.encode()) % world == rank and batch.labels[row] != dataset.NO_LABEL
-        ]
-        if mine:
-            yield batch.select(torch.tensor(mine))
+def _labelled(clips: Clips) -> Clips:
+    """Leave out clips of genres that the training split lacks."""
+    return clips.select(torch.nonzero(clips.labels != dataset.NO_LABEL)[:, 0])
 
 
 def _add(totals: Totals, device: torch.device) -> Totals:

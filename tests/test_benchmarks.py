@@ -6,9 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import baselines, extract, feed, kernel, machine, measure, page, results, watch
+from benchmarks import extract, feed, kernel, machine, measure, page, results, watch
 from benchmarks.results import Claim, Line, Section
-from genreray import pipeline
 from genreray.errors import UserError
 
 
@@ -79,10 +78,6 @@ def test_a_new_run_replaces_its_own_sections_alone(tmp_path):
     assert (tmp_path / "benchmarks.md").read_text() == page.render(kept)
 
 
-def test_the_pool_takes_blocks_of_the_same_size():
-    assert baselines.BLOCK_SIZE == pipeline.BLOCK_SIZE
-
-
 def test_the_machine_is_described():
     about = machine.describe()
     assert f"{machine.n_cpus()} cores" in about["CPU"]
@@ -149,8 +144,8 @@ def test_the_steady_rate_leaves_the_start_out(tmp_path):
 
 
 def test_too_few_files_are_refused_before_anything_is_run():
-    with pytest.raises(UserError, match="128 files are too few .* give 160"):
-        extract.run(extract.ExtractOptions(librosa_files=128))
+    with pytest.raises(UserError, match="4 files are too few .* 2 workers"):
+        extract.run(extract.ExtractOptions(librosa_files=4))
 
 
 def test_memory_of_a_process_of_its_own_is_seen(monkeypatch):

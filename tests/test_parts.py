@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -89,3 +91,43 @@ def test_settings_that_differ_are_named_before_any_work(folder):
 def test_statuses_are_counted_most_frequent_first(folder):
     statuses = parts.read(Parts(folder, tables.FEATURES).files(), ["status"], tables.FEATURES).column("status")
     assert list(parts.count_statuses(statuses).items()) == [("ok", 48), ("undecodable", 3)]
+
+
+@pytest.mark.parametrize(
+    ("n_tracks", "n_cpus", "expected"),
+    [(1, 2, 1), (166, 2, 21), (1000, 2, 96), (1000, 64, 4), (10**6, 64, 96), (3, 0, 1)],
+)
+def test_a_part_is_large_where_there_is_much_to_do_for_each_cpu(n_tracks, n_cpus, expected):
+    assert parts.part_size(n_tracks, n_cpus) == expected
+
+
+@pytest.fixture
+def places(folder):
+    return parts.read_with_place(Parts(folder, tables.FEATURES).files(), ["track_id"], tables.FEATURES)
+
+
+def read_ids(places):
+    found = parts.read_places(places.select(["part", "row"]), ["track_id"])
+    return [track_id for table in found for track_id in table.column("track_id").to_pylist()]
+
+
+def test_rows_are_found_by_their_places_in_any_order(places):
+    order = np.random.default_rng(0).permutation(51)
+    for chosen in (np.arange(51), order, order[:3], np.array([7])):
+        some = places.take(chosen)
+        assert read_ids(some) == some.column("track_id").to_pylist()
+
+
+def test_what_comes_with_the_places_stands_in_for_the_column_of_the_part(places):
+    given = places.select(["part", "row"]).append_column("genre", pa.array([f"genre {i}" for i in range(51)]))
+    table = pa.concat_tables(parts.read_places(given, ["track_id", "genre"]))
+    expected = dict(zip(places.column("track_id").to_pylist(), given.column("genre").to_pylist(), strict=True))
+    assert dict(zip(*table.to_pydict().values(), strict=True)) == expected
+
+
+def test_a_part_damaged_since_is_named(places):
+    part = places.column("part")[0].as_py()
+    with Path(part).open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(UserError, match="damaged part"):
+        read_ids(places)

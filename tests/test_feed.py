@@ -1,0 +1,104 @@
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from making import GENRES, SMALL, feature_rows, write_features
+
+from genreray import train_worker
+from genreray.checkpoint import Settings
+from genreray.featureset import FeatureSet
+from genreray.feed import place_dataset, row_dataset
+from genreray.models.mel_cnn import MelCnnConfig
+from genreray.train_worker import Feed, collect_places
+
+SETTINGS = Settings(
+    model="mel_cnn",
+    model_config=MelCnnConfig(),
+    features=SMALL,
+    genres=list(GENRES),
+    crop_frames=64,
+    n_crops=1,
+    training={},
+    metrics={},
+)
+
+
+@pytest.fixture
+def features(tmp_path):
+    return FeatureSet.open(write_features(tmp_path / "features", feature_rows()))
+
+
+@pytest.fixture
+def windows_of_ten(monkeypatch):
+    monkeypatch.setattr(train_worker, "_STREAMED_ROWS", 10)
+
+
+def feed(index, in_memory):
+    return Feed(index.select(["part", "row"]), SETTINGS, ["mel"], in_memory)
+
+
+def ids(batches):
+    return [batch.track_ids for batch in batches]
+
+
+def flat(batches):
+    return list(itertools.chain.from_iterable(ids(batches)))
+
+
+def clips_by_id(clips):
+    found = {}
+    for batch in clips.batches(4):
+        found |= dict(zip(batch.track_ids, batch.inputs["mel"], strict=True))
+    return found
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_streamed_and_kept_clips_are_the_same(features, windows_of_ten):
+    index = features.usable("training")
+    kept, streamed = (clips_by_id(feed(index, in_memory)) for in_memory in (True, False))
+    assert kept.keys() == streamed.keys() == set(index.column("track_id").to_pylist())
+    assert all(torch.equal(kept[track_id], streamed[track_id]) for track_id in kept)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_epoch_is_shuffled_by_its_seed_alone(features, windows_of_ten, in_memory):
+    clips = feed(features.usable("training"), in_memory)
+    assert ids(clips.batches(4, seeded(1))) == ids(clips.batches(4, seeded(1)))
+    assert ids(clips.batches(4, seeded(1))) != ids(clips.batches(4, seeded(2)))
+    assert sorted(flat(clips.batches(4, seeded(1)))) == sorted(flat(clips.batches(4)))
+
+
+def test_other_clips_meet_in_a_streamed_window_every_epoch(features, windows_of_ten):
+    clips = feed(features.usable("training"), False)
+    first = [frozenset(flat(clips.batches(10, seeded(seed)))[:10]) for seed in range(5)]
+    assert len(set(first)) > 1
+
+
+def test_workers_with_as_many_places_get_as_many_batches(features, windows_of_ten):
+    """However the places lie in parts: workers that step together would wait for each other for good."""
+    index = features.usable("training")
+    random = np.random.default_rng(0)
+    counts = {len(ids(feed(index.take(random.permutation(32)[:25]), False).batches(4, seeded(s)))) for s in range(8)}
+    assert counts == {3 + 3 + 2}
+
+
+def test_ray_data_deals_every_place_out_once(ray_session, features):
+    index = features.usable("training")
+    shards = place_dataset(index).streaming_split(2, equal=True)
+    with ThreadPoolExecutor(2) as workers:  # each shard waits for the other to be read
+        shares = list(workers.map(collect_places, shards))
+    assert [len(share) for share in shares] == [18, 18]
+    dealt = {(row["part"], row["row"]) for share in shares for row in share.to_pylist()}
+    assert dealt == {(row["part"], row["row"]) for row in index.to_pylist()}
+
+
+def test_rows_come_whole_through_ray_data(ray_session, features):
+    index = features.rows("test")
+    rows = row_dataset(index, ["track_id", "status", "mel"]).take_all()
+    expected = {row["track_id"]: row.get("mel") for row in feature_rows() if row["split"] == "test"}
+    assert {row["track_id"]: row["mel"] for row in rows} == expected
