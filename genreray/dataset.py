@@ -1,6 +1,7 @@
 """Rows of FEATURES -> tensors: whole clips kept as they are stored, and the crops of them that a model sees."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -9,13 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.mfcc_stats import STATISTICS, mfcc_stats
 
 NO_LABEL = -1  # the label of a clip whose genre is unknown
 _DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
     "mel": (np.uint8, torch.uint8),
     "mfcc": (np.float16, torch.float16),
+    "mfcc_stats": (np.float32, torch.float32),
 }
+_MADE_OF = {"mfcc_stats": "mfcc"}  # inputs that are computed, and the column that they are computed from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Clips:
     """Whole clips in memory, in the types they are stored in; shorter ones are zero after their last frame."""
 
     track_ids: list[str]
-    inputs: dict[str, Tensor]  # mel: uint8 [n, n_mels, frames]; mfcc: float16 [n, n_mfcc, frames]
+    inputs: dict[str, Tensor]  # mel: uint8 [n, n_mels, frames]; mfcc: float16; mfcc_stats: float32 [n, 7, n_mfcc]
     n_frames: Tensor  # int64 [n]
     labels: Tensor  # int64 [n], NO_LABEL where unknown
 
@@ -55,23 +60,34 @@ class Clips:
 
 def clip_bytes(names: Sequence[str], config: FeatureConfig) -> int:
     """Return the bytes that one clip of full length takes in memory with the inputs `names`."""
-    return sum(n_bins(name, config) * config.max_frames * np.dtype(_DTYPES[name][0]).itemsize for name in names)
+    return sum(math.prod(shape(name, config)) * np.dtype(_DTYPES[name][0]).itemsize for name in names)
 
 
 def n_bins(name: str, config: FeatureConfig) -> int:
-    """Return the number of rows of the input `name`: n_mels or n_mfcc."""
-    return {"mel": config.n_mels, "mfcc": config.n_mfcc}[name]
+    """Return the number of rows of the input `name`: n_mels, n_mfcc or 7."""
+    return shape(name, config)[0]
+
+
+def shape(name: str, config: FeatureConfig) -> tuple[int, int]:
+    """Return the shape of the input `name` of one clip: (bins, frames of a full clip), (7, n_mfcc) for mfcc_stats."""
+    return {
+        "mel": (config.n_mels, config.max_frames),
+        "mfcc": (config.n_mfcc, config.max_frames),
+        "mfcc_stats": (len(STATISTICS), config.n_mfcc),
+    }[name]
 
 
 def columns(names: Sequence[str]) -> list[str]:
-    """Return the columns of FEATURES that clips with the inputs `names` are made of."""
-    return list(names)
+    """Return the columns of FEATURES that clips with the inputs `names` are made of, each once."""
+    return list(dict.fromkeys(_MADE_OF.get(name, name) for name in names))
 
 
 def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]) -> Clips:
     """Return the clips of rows of FEATURES whose status is ok, with the inputs `names`.
 
-    A label is the genre's place in `genres`; a genre that is not among them gives NO_LABEL.
+    A label is the genre's place in `genres`; a genre that is not among them gives NO_LABEL. mfcc_stats are computed
+    from `mfcc`, or taken as they are where the table has a column of that name (binary, float32 in C order).
+    Raises UserError where those are missing for a track, or of another n_mfcc than `config` has.
     """
     return load([table], len(table), names, config, genres)
 
@@ -91,7 +107,7 @@ def load(
         n_frames[rows] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
         labels[rows] = torch.tensor([place.get(genre, NO_LABEL) for genre in table.column("genre").to_pylist()])
         for name, room in inputs.items():
-            _unpack(table.column(name), n_frames[rows].tolist(), room[rows].numpy())
+            _fill(room[rows].numpy(), name, table, n_frames[rows].tolist())
         ids += table.column("track_id").to_pylist()
     count = len(ids)
     return Clips(ids, {name: room[:count] for name, room in inputs.items()}, n_frames[:count], labels[:count])
@@ -104,16 +120,35 @@ def _take(x: Tensor, rows: Tensor) -> Tensor:
 
 def _room(n: int, name: str, config: FeatureConfig) -> Tensor:
     # Made by numpy, which asks the system for huge pages: the first touch of small ones costs more than the copy.
-    return torch.from_numpy(np.zeros((n, n_bins(name, config), config.max_frames), dtype=_DTYPES[name][0]))
+    return torch.from_numpy(np.zeros((n, *shape(name, config)), dtype=_DTYPES[name][0]))
 
 
-def _unpack(column: pa.ChunkedArray, n_frames: Sequence[int], out: NDArray[np.generic]) -> None:
-    """Copy each value of a column of raw features into out[i, :, :n_frames[i]]."""
-    values = (value for chunk in column.chunks for value in chunk)
-    for i, value in enumerate(values):
-        # as_buffer() is a view into Arrow's memory: the only copy is the one into `out`.
-        clip = np.frombuffer(value.as_buffer(), out.dtype).reshape(out.shape[1], n_frames[i])
-        out[i, :, : n_frames[i]] = clip
+def _fill(out: NDArray[np.generic], name: str, table: pa.Table, n_frames: Sequence[int]) -> None:
+    """Put the input `name` of each row of `table` into `out`, a clip a row."""
+    column = name if name in table.schema.names else _MADE_OF.get(name, name)
+    # as_buffer() is a view into Arrow's memory: the only copy is the one into `out`.
+    buffers = (value.as_buffer() for chunk in table.column(column).chunks for value in chunk)
+    if column == "mfcc_stats":
+        _copy_stats(buffers, table.column("track_id").to_pylist(), out)
+    elif name == "mfcc_stats":
+        for i, buffer in enumerate(buffers):
+            out[i] = mfcc_stats(np.frombuffer(buffer, np.float16).reshape(out.shape[2], n_frames[i]))
+    else:
+        for i, buffer in enumerate(buffers):
+            out[i, :, : n_frames[i]] = np.frombuffer(buffer, out.dtype).reshape(out.shape[1], n_frames[i])
+
+
+def _copy_stats(buffers: Iterable[pa.Buffer | None], track_ids: Sequence[str], out: NDArray[np.generic]) -> None:
+    """Copy statistics that were not computed here, and so may be of anything, into `out`."""
+    for i, buffer in enumerate(buffers):
+        if buffer is None:
+            raise UserError(f"track {track_ids[i]} has no mfcc_stats: leave it out, or compute them for all tracks")
+        if buffer.size != out[i].nbytes:
+            raise UserError(
+                f"track {track_ids[i]} has mfcc_stats of {buffer.size // 4} numbers, where {out[i].size} are wanted"
+                f" ({out.shape[1]} x n_mfcc): extract features with the n_mfcc that they have"
+            )
+        out[i] = np.frombuffer(buffer, out.dtype).reshape(out.shape[1:])
 
 
 def random_starts(n_frames: Tensor, crop_frames: int, generator: torch.Generator) -> Tensor:
@@ -134,15 +169,20 @@ def crop(clips: Clips, starts: Tensor, crop_frames: int) -> dict[str, Tensor]:
     """Return each input's frames [start, start + crop_frames) of each clip: [n, bins, crop_frames].
 
     A clip shorter than a crop is repeated from its beginning: padding with silence would teach a network
-    to tell short clips rather than genres.
+    to tell short clips rather than genres. mfcc_stats, which have no frames, are returned whole.
     """
+    whole = {name: x for name, x in clips.inputs.items() if name == "mfcc_stats"}
+    framed = {name: x for name, x in clips.inputs.items() if name not in whole}
+    if not framed:
+        return whole
     if starts.device.type == "cpu" and bool((starts + crop_frames <= clips.n_frames).all()):
         # Runs of frames copied clip by clip: five times as fast there as gathering every value by its index.
         ends = [(start, start + crop_frames) for start in starts.tolist()]
-        return {
+        crops = {
             name: torch.stack([clip[:, start:end] for clip, (start, end) in zip(x, ends, strict=True)])
-            for name, x in clips.inputs.items()
+            for name, x in framed.items()
         }
+        return crops | whole
     frames = starts[:, None] + torch.arange(crop_frames, device=starts.device)  # [n, crop_frames]
     frames = frames % clips.n_frames[:, None]
-    return {name: x.gather(2, frames[:, None, :].expand(-1, x.shape[1], -1)) for name, x in clips.inputs.items()}
+    return {name: x.gather(2, frames[:, None, :].expand(-1, x.shape[1], -1)) for name, x in framed.items()} | whole

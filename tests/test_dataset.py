@@ -6,7 +6,9 @@ from making import GENRES, SMALL, feature_rows
 
 from genreray import dataset, tables
 from genreray.dataset import Clips
+from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.mfcc_stats import mfcc_stats
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +86,67 @@ def test_a_short_clip_is_repeated_to_fill_the_crop():
 
 
 def test_the_bytes_of_a_clip_are_those_of_its_tensors(table):
-    clips = dataset.from_table(table.slice(0, 1), ["mel", "mfcc"], SMALL, GENRES)
-    assert dataset.clip_bytes(["mel", "mfcc"], SMALL) == sum(x.nbytes for x in clips.inputs.values())
+    names = ["mel", "mfcc", "mfcc_stats"]
+    clips = dataset.from_table(table.slice(0, 1), names, SMALL, GENRES)
+    assert dataset.clip_bytes(names, SMALL) == sum(x.nbytes for x in clips.inputs.values())
 
 
 def test_a_clip_of_30_s_has_1292_frames():
     assert FeatureConfig().max_frames == 1292
+
+
+def stats_of(row):
+    mfcc = np.frombuffer(row["mfcc"], np.float16).reshape(SMALL.n_mfcc, row["n_frames"])
+    return mfcc_stats(mfcc)
+
+
+def test_mfcc_stats_are_those_of_the_frames_that_a_clip_has(table):
+    clips = dataset.from_table(table, ["mfcc_stats"], SMALL, GENRES)
+    assert clips.inputs["mfcc_stats"].shape == (len(table), 7, SMALL.n_mfcc)
+    assert len(set(table.column("n_frames").to_pylist())) > 1
+    for i, row in enumerate(table.to_pylist()):
+        assert np.array_equal(clips.inputs["mfcc_stats"][i], stats_of(row))
+
+
+def test_mfcc_stats_of_a_table_are_taken_as_they_are(table):
+    given = np.random.default_rng(0).normal(size=(len(table), 7, SMALL.n_mfcc)).astype(np.float32)
+    column = pa.array([x.tobytes() for x in given], pa.binary())
+    without_mfcc = table.drop_columns(["mfcc"]).append_column("mfcc_stats", column)
+    clips = dataset.from_table(without_mfcc, ["mfcc_stats"], SMALL, GENRES)
+    assert np.array_equal(clips.inputs["mfcc_stats"], given)
+    pieces = [without_mfcc.slice(i, 7) for i in range(0, len(table), 7)]
+    loaded = dataset.load(pieces, len(table), ["mel", "mfcc_stats"], SMALL, GENRES)
+    assert np.array_equal(loaded.inputs["mfcc_stats"], given)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "track 0001 has no mfcc_stats"),
+        (np.zeros((7, 20), np.float32).tobytes(), r"mfcc_stats of 140 numbers, where 91 are wanted \(7 x n_mfcc\)"),
+    ],
+)
+def test_mfcc_stats_that_cannot_be_used_are_named(table, value, message):
+    good = np.zeros((7, SMALL.n_mfcc), np.float32).tobytes()
+    given = table.slice(0, 3).append_column("mfcc_stats", pa.array([good, value, good], pa.binary()))
+    with pytest.raises(UserError, match=message):
+        dataset.from_table(given, ["mfcc_stats"], SMALL, GENRES)
+
+
+@pytest.mark.parametrize("crop_frames", [20, 130])  # 130: the shorter clips are repeated, which takes another path
+def test_mfcc_stats_are_not_cropped(table, crop_frames):
+    names = ["mfcc", "mfcc_stats"]
+    clips = dataset.from_table(table, names, SMALL, GENRES).select(torch.tensor([4, 2, 9]))
+    crops = dataset.crop(clips, torch.zeros(3, dtype=torch.int64), crop_frames)
+    assert torch.equal(crops["mfcc_stats"], clips.inputs["mfcc_stats"])
+    assert crops["mfcc"].shape == (3, SMALL.n_mfcc, crop_frames)
+    alone = dataset.from_table(table, ["mfcc_stats"], SMALL, GENRES).select(torch.tensor([4, 2, 9]))
+    starts = dataset.random_starts(alone.n_frames, crop_frames, torch.Generator())
+    assert torch.equal(dataset.crop(alone, starts, crop_frames)["mfcc_stats"], clips.inputs["mfcc_stats"])
+
+
+def test_inputs_are_made_of_these_columns():
+    assert dataset.columns(["mel", "mfcc"]) == ["mel", "mfcc"]
+    assert dataset.columns(["mfcc_stats"]) == ["mfcc"]
+    assert dataset.columns(["mel", "mfcc_stats", "mfcc"]) == ["mel", "mfcc"]
+    assert [dataset.n_bins(name, SMALL) for name in ("mel", "mfcc", "mfcc_stats")] == [32, 13, 7]
