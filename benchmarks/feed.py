@@ -28,12 +28,13 @@ from genreray.genres import class_order
 from genreray.models import family
 from genreray.parts import part_size
 from genreray.recipe import TrainingConfig
-from genreray.train_worker import Feed, collect_places
+from genreray.source import Source
+from genreray.train_worker import collect_places
 
 _METHOD = """\
 FEATURES of {n:,} clips of {seconds:g} s (those of {distinct} generated clips, each row turned by another number of
 frames; parts of {block} rows as extract writes them, freshly written and so read from memory) go to one worker with
-what `genreray train` gives it on {cpus} CPUs: a Ray Data shard, `train_worker.Feed`, batches of {batch} clips. The
+what `genreray train` gives it on {cpus} CPUs: a Ray Data shard, `genreray.source`, batches of {batch} clips. The
 first pass gets the places of the clips from Ray Data and reads what lies there into the worker's memory; Ray's
 processes are up before, what it takes the first time of all is in the last column. Later passes shuffle what is there
 and yield whole clips, or a crop of {crop} frames of each. The scan is `pyarrow.dataset` going through the column `mel`
@@ -54,8 +55,8 @@ class FeedOptions(Options):
 
     repeats: int = 5
     """Rounds."""
-    rows: int = 4_000
-    """Clips in FEATURES, 0.2 MB each."""
+    rows: int = 8_000
+    """Clips in FEATURES, 0.2 MB each; as many as FMA-small has."""
     clips: int = 8
     """Different generated clips that their features are from."""
     seconds: float = 30.0
@@ -65,7 +66,7 @@ class FeedOptions(Options):
     cpus: int = 2
     """CPUs of Ray."""
     folder: Path | None = None
-    """Folder for FEATURES (1 GB, deleted at the end); else a temporary one."""
+    """Folder for FEATURES (2 GB, deleted at the end); else a temporary one."""
 
 
 STANDARD = FeedOptions()
@@ -131,7 +132,7 @@ class Worker:
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(0)
         self._places = collect_places(shard)
-        self._kept: Feed | None = None
+        self._kept: Source | None = None
 
     def load(self) -> float:
         """Read all clips into memory, as before the first epoch: their places from Ray, and what lies there."""
@@ -152,12 +153,12 @@ class Worker:
         """Go through a random crop of each clip in memory."""
         return self._through(map(self._crop, self._batches(self._kept)))
 
-    def _open(self, places: pa.Table, in_memory: bool) -> Feed:
-        return Feed(places, self._settings, self._settings.build().inputs, in_memory)
+    def _open(self, places: pa.Table, in_memory: bool) -> Source:
+        return Source(places, self._settings, self._settings.build().inputs, in_memory)
 
-    def _batches(self, feed: Feed | None) -> Iterable[Clips]:
-        assert feed is not None
-        return feed.batches(self._batch_size, self._generator)
+    def _batches(self, source: Source | None) -> Iterable[Clips]:
+        assert source is not None
+        return source.batches(self._batch_size, self._generator)
 
     def _crop(self, clips: Clips) -> Clips:
         starts = dataset.random_starts(clips.n_frames, self._settings.crop_frames, self._generator)

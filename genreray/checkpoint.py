@@ -18,6 +18,7 @@ from genreray.models import GenreModel, ModelConfig
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 _FORMAT = 1
+CLIP, FMA = "clip", "fma"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Settings:
     training: dict[str, Any]  # how it was trained, for people
     metrics: dict[str, float]  # of the epoch that the weights are from
     temperature: float = 1.0  # logits are divided by it (calibration)
+    statistics: str = CLIP  # what mfcc_stats are of: the clip, or (FMA) the whole track as in FMA's features.csv
 
     def build(self) -> GenreModel:
         """Return the network with fresh weights."""
@@ -45,7 +47,7 @@ class Settings:
             "model": {"name": self.model, **dataclasses.asdict(self.model_config)},
             "features": self.features.to_json(),
             "genres": self.genres,
-            "input": {"crop_frames": self.crop_frames, "n_crops": self.n_crops},
+            "input": {"crop_frames": self.crop_frames, "n_crops": self.n_crops, "statistics": self.statistics},
             "calibration": {"temperature": self.temperature},
             "training": self.training,
             "metrics": self.metrics,
@@ -75,6 +77,7 @@ class Settings:
                 training=dict(value["training"]),
                 metrics=dict(value["metrics"]),
                 temperature=float(value["calibration"]["temperature"]),
+                statistics=str(value["input"].get("statistics", CLIP)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(

@@ -1,5 +1,6 @@
 """What can go wrong: with one track (data, a status in a row) or with the whole job (an error, one line)."""
 
+import re
 from enum import StrEnum
 
 
@@ -33,3 +34,9 @@ class TrackError(Exception):
 
 class UserError(Exception):
     """The job cannot be done as asked: one line that says what is wrong and what to do, exit code 2."""
+
+
+def user_error_in(error: Exception) -> str | None:
+    """Return the line of the UserError that a Ray task ended with; Ray hands on its text alone, in a traceback."""
+    found = re.findall(r"^genreray\.errors\.UserError: (.*)$", str(error), re.MULTILINE)
+    return found[-1] if found else None

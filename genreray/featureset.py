@@ -43,6 +43,22 @@ class FeatureSet:
             index=parts.read_with_place(found, _INDEX, tables.FEATURES),
         )
 
+    def with_statistics(self, statistics: pa.Table, source: str) -> "FeatureSet":
+        """Return the same tracks with the column mfcc_stats of a table of track_id and mfcc_stats.
+
+        `source` names where that is from. Raises UserError where a track with features has no statistics there.
+        """
+        place = pc.index_in(self.index.column("track_id"), value_set=statistics.column("track_id").combine_chunks())
+        found = statistics.column("mfcc_stats").combine_chunks().take(place.combine_chunks())
+        index = self.index.append_column("mfcc_stats", found)
+        lacking = index.filter((pc.field("status") == Status.OK.value) & pc.field("mfcc_stats").is_null())
+        if len(lacking):
+            raise UserError(
+                f"{source} has no MFCC statistics of {len(lacking):,} tracks of {self.uri}, such as "
+                f"{lacking.column('track_id')[0]}: give the features.csv of the same tracks"
+            )
+        return dataclasses.replace(self, index=index)
+
     def rows(self, split: str | None) -> pa.Table:
         """Return the rows of `index` in the given split, or all.
 

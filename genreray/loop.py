@@ -1,15 +1,23 @@
 """The training step and the scoring pass in plain torch: no Ray, so that they can be tested and profiled alone."""
 
 import contextlib
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from genreray import dataset
+from genreray.augment import Augmentation
+from genreray.averaging import Average
 from genreray.dataset import Clips
+from genreray.features import FeatureConfig
+from genreray.models.base import GenreModel
+from genreray.objective import Objective
+from genreray.recipe import TrainingConfig
+from genreray.schedule import LearningRate
 
 
 class Totals(NamedTuple):
@@ -20,37 +28,70 @@ class Totals(NamedTuple):
     n: float
 
 
-def train_epoch(
-    model: nn.Module,
-    batches: Iterable[Clips],
-    optimizer: torch.optim.Optimizer,
-    *,
-    crop_frames: int,
-    first_crop: bool,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Totals:
-    """Take one optimisation step for each batch of whole clips, on one crop of each clip.
+class Step:
+    """One optimisation step on a batch of whole clips, with all that the recipe puts around it."""
 
-    The crop is drawn at random, or is the clip's first (the report's) where `first_crop` is set. The loss is the
-    cross entropy. Returns the sums over all clips as they were trained on.
-    """
-    model.train()
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    for batch in batches:
-        clips = batch.to(device)
-        starts = (
-            torch.zeros_like(clips.n_frames)
-            if first_crop
-            else dataset.random_starts(clips.n_frames, crop_frames, generator)
-        )
-        with autocast(device):
-            logits = model(dataset.crop(clips, starts, crop_frames))
-        loss = F.cross_entropy(logits.float(), clips.labels)
-        optimizer.zero_grad(set_to_none=True)
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        config: TrainingConfig,
+        features: FeatureConfig,
+        *,
+        steps_per_epoch: int,
+        device: torch.device,
+        counts: Tensor | None = None,
+    ) -> None:
+        """Make the step of `model` (a network, or DistributedDataParallel around it), which is on `device`.
+
+        counts: training clips of each genre, over all workers, [n_genres], needed where imbalance is corrected in the
+        loss. The optimiser has its base learning rate.
+        """
+        self.model = model
+        self.network: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
+        self.average = Average(config)
+        self.device = device
+        self._optimizer = optimizer
+        self._config = config
+        self._augment = Augmentation(config, features)
+        self._objective = Objective.of(config, counts, device)
+        self._learning_rate = LearningRate(optimizer, config, steps_per_epoch)
+
+    def __call__(self, batch: Clips, epoch: int, step: int, generator: torch.Generator) -> Tensor:
+        """Take step `step` (from 0) of `epoch` (from 1), on one crop of each clip; return the batch's Totals, [3]."""
+        clips = batch.to(self.device)
+        inputs, mix = self._augment(self._crops(clips, generator), generator)
+        with autocast(self.device):
+            logits = self.model(inputs)
+        loss = self._objective(logits.float(), clips.labels, mix)
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
-        sums += _sums(loss.detach() * len(clips), logits.detach(), clips.labels)
+        if self._config.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
+        self._learning_rate.set(epoch, step)
+        self._optimizer.step()
+        self.average.after_step(self.network)
+        return _sums(loss.detach() * len(clips), logits.detach(), clips.labels)
+
+    def _crops(self, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
+        frames = self._config.crop_frames
+        if self._config.first_crop:
+            return dataset.crop(clips, torch.zeros_like(clips.n_frames), frames)
+        return dataset.crop(clips, dataset.random_starts(clips.n_frames, frames, generator), frames)
+
+
+def train_epoch(step: Step, batches: Iterable[Clips], *, epoch: int, generator: torch.Generator) -> Totals:
+    """Take one optimisation step for each batch of whole clips, in epoch `epoch` (from 1).
+
+    Crops and augmentation are drawn from `generator`, a CPU's. Returns the sums over all clips as they were trained
+    on: the loss with all that the recipe adds to it, and the clips whose own label the logits got right, of mixtures
+    the label of the larger part.
+    """
+    step.model.train()
+    sums = torch.zeros(3, dtype=torch.float64, device=step.device)
+    for i, batch in enumerate(batches):
+        sums += step(batch, epoch, i, generator)
+    step.average.after_epoch(step.network, epoch)
     return Totals(*sums.tolist())
 
 
@@ -76,16 +117,47 @@ def predict(
 
     Logits are divided by `temperature` before the softmax (Guo et al. 2017).
     """
+    logits = crop_logits(model, batch, crop_frames=crop_frames, n_crops=n_crops, device=device)
+    return (logits / temperature).softmax(2).mean(1)
+
+
+@torch.inference_mode()
+def predict_and_embed(
+    model: GenreModel,
+    batch: Clips,
+    *,
+    crop_frames: int,
+    n_crops: int,
+    device: torch.device,
+    temperature: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Return what `predict` does, and each clip's embedding, float32 [n, embedding_size]: the mean over its crops."""
+    answers = _over_crops(model.answer, model, batch, crop_frames, n_crops, device)
+    logits, embeddings = (torch.stack([part.float() for part in parts], 1) for parts in zip(*answers, strict=True))
+    return (logits / temperature).softmax(2).mean(1), embeddings.mean(1)
+
+
+@torch.inference_mode()
+def crop_logits(model: nn.Module, batch: Clips, *, crop_frames: int, n_crops: int, device: torch.device) -> Tensor:
+    """Return the logits of evenly spaced crops of each clip: float32 [n, n_crops, n_genres]."""
+    found = _over_crops(model, model, batch, crop_frames, n_crops, device)
+    return torch.stack([logits.float() for logits in found], 1)
+
+
+def _over_crops(
+    call: Callable[[dict[str, Tensor]], Any],
+    model: nn.Module,
+    batch: Clips,
+    crop_frames: int,
+    n_crops: int,
+    device: torch.device,
+) -> list[Any]:
+    """Return what `call`, of `model`, gives for each of the evenly spaced crops of the batch."""
     model.eval()
     clips = batch.to(device)
     starts = dataset.even_starts(clips.n_frames, crop_frames, n_crops)
-    total: Tensor | float = 0.0
-    for place in starts.unbind(1):
-        with autocast(device):
-            logits = model(dataset.crop(clips, place, crop_frames))
-        total = total + (logits.float() / temperature).softmax(1)
-    assert isinstance(total, Tensor)
-    return total / n_crops
+    with autocast(device):
+        return [call(dataset.crop(clips, place, crop_frames)) for place in starts.unbind(1)]
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -215,6 +215,12 @@ def _calibration_error(bins: Sequence[CalibrationBin]) -> float:
     )
 
 
+def calibration_error(probabilities: Floats, labels: Ints) -> float:
+    """Return the expected calibration error (Guo et al. 2017) of `probabilities`, [n, n_classes], for labels [n]."""
+    confidence = np.clip(probabilities.max(axis=1).astype(np.float64), 0.0, 1.0)
+    return _calibration_error(_calibration(confidence, probabilities.argmax(axis=1) == labels))
+
+
 def _coverage(confidence: Floats, correct: npt.NDArray[np.bool_]) -> tuple[CoveragePoint, ...]:
     """Return accuracy against coverage, surest tracks first, thinned to about a hundred points."""
     order = np.argsort(-confidence, kind="stable")

@@ -1,8 +1,14 @@
 """How a network is trained, whatever its architecture: the settings of the training step."""
 
 import dataclasses
+from typing import Literal
 
 from genreray.errors import UserError
+
+Schedule = Literal["constant", "cosine", "one_cycle"]
+Averaging = Literal["none", "ema", "swa"]
+ClassWeights = Literal["none", "sqrt", "balanced"]
+Sampling = Literal["natural", "balanced"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +27,62 @@ class TrainingConfig:
     """Train on the first crop of each clip, as the report does, instead of a random one each time."""
     seed: int = 0
     """Seed of initial weights, shuffling and crops."""
+    schedule: Schedule = "constant"
+    """Course of the learning rate over all steps: constant, cosine to 0, or one_cycle (up, then down to almost 0)."""
+    warmup: float = 0.0
+    """Share of all steps, 0 to less than 1, in which the learning rate rises; 0 is none, for one_cycle 0.3."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient of all parameters, longer ones are scaled down to it; 0 is off."""
+    label_smoothing: float = 0.0
+    """Share of each label, 0 to less than 1, that is spread evenly over all genres; 0 is off."""
+    mixup: float = 0.0
+    """Alpha of the Beta distribution that says how much of a second clip is mixed into each; 0 is off."""
+    freq_masks: int = 0
+    """Bands of neighbouring mel bins hidden in each crop; 0 is off."""
+    freq_mask_bins: int = 24
+    """Mel bins of the widest such band; each band's width is drawn from 0 to this."""
+    time_masks: int = 0
+    """Stretches of neighbouring frames hidden in each crop; 0 is off."""
+    time_mask_frames: int = 48
+    """Frames of the longest such stretch; each one's length is drawn from 0 to this."""
+    gain: float = 0.0
+    """Decibels by which a crop is made louder or softer at most, drawn for each; 0 is off."""
+    averaging: Averaging = "none"
+    """Weights that are scored and kept: the last (none), or their mean over steps (ema) or over late epochs (swa)."""
+    ema_decay: float = 0.999
+    """Share of the mean, above 0 and less than 1, that ema keeps at each step; the first steps keep less."""
+    swa_start: float = 0.75
+    """Share of the epochs, 0 to less than 1, after which swa begins to average."""
+    patience: int = 0
+    """Epochs without a lower validation loss after which training stops; 0 is off."""
+    class_weights: ClassWeights = "none"
+    """Weight of a clip in the loss by its genre's count: 1 / count (balanced), 1 / its square root (sqrt), or none."""
+    logit_adjustment: float = 0.0
+    """Factor of the genres' log shares that training adds to the logits (Menon et al. 2021), 1 for all; 0 is off."""
+    sampling: Sampling = "natural"
+    """Draw every clip once an epoch (natural), or every genre equally often, with replacement (balanced)."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "crop_frames", "crops"):
+        for name in ("epochs", "batch_size", "crop_frames", "crops", "freq_mask_bins", "time_mask_frames"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name.replace('_', ' ')} is {getattr(self, name)}: give 1 or more")
+                raise UserError(f"{_words(name)} is {getattr(self, name)}: give 1 or more")
+        for name in ("clip_norm", "mixup", "freq_masks", "time_masks", "gain", "patience", "logit_adjustment"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"{_words(name)} is {getattr(self, name)}: give 0 or more")
+        for name in ("warmup", "label_smoothing", "swa_start"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{_words(name)} is {getattr(self, name)}: give a share from 0 to less than 1")
+        if not 0 < self.ema_decay < 1:
+            raise UserError(f"ema decay is {self.ema_decay}: give a share above 0 and less than 1")
+        corrections = {
+            f"class weights {self.class_weights}": self.class_weights != "none",
+            f"logit adjustment {self.logit_adjustment}": self.logit_adjustment > 0,
+            f"sampling {self.sampling}": self.sampling != "natural",
+        }
+        chosen = [name for name, on in corrections.items() if on]
+        if len(chosen) > 1:
+            raise UserError(f"{' and '.join(chosen)} correct for the same imbalance: give one of them")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,4 +1,7 @@
-"""What a training run needs to go on after an epoch, beside the weights: optimiser state and history, no pickle."""
+"""What a training run needs to go on after an epoch, beside the weights that were scored; no pickle.
+
+The optimiser's state, the history, and where weights are averaged, the averages and the weights they are of.
+"""
 
 from typing import Any
 
@@ -8,33 +11,52 @@ import torch
 from genreray import storage
 
 _OPTIMIZER = "optimizer.safetensors"
+_AVERAGE = "average.safetensors"
 _HISTORY = "history.json"
 
 History = list[dict[str, Any]]  # one entry an epoch: epoch, losses, accuracies, seconds
 
 
-def save(folder: str, optimizer: torch.optim.Optimizer, history: History) -> None:
-    """Write the optimiser's state and the epochs so far into `folder`."""
-    tensors = {
+def save(
+    folder: str, optimizer: torch.optim.Optimizer | None, average: dict[str, torch.Tensor], history: History
+) -> None:
+    """Write the state of an optimiser, what `Average.state_dict` gave and the epochs so far into `folder`."""
+    if optimizer is not None:
+        _write(folder, _OPTIMIZER, _flat(optimizer))
+    if average:
+        _write(folder, _AVERAGE, {name: value.cpu().contiguous() for name, value in average.items()})
+    write_history(folder, history)
+
+
+def _flat(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
         f"{parameter}/{name}": value.detach().cpu().contiguous()
         for parameter, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
         if isinstance(value, torch.Tensor)
     }
-    storage.write_bytes(storage.join(folder, _OPTIMIZER), safetensors.torch.save(tensors))
-    write_history(folder, history)
 
 
-def load(folder: str, optimizer: torch.optim.Optimizer) -> History:
-    """Put the state that `save` wrote into `optimizer`, made of the same configuration, and return the history."""
-    with storage.open_file(storage.join(folder, _OPTIMIZER)) as file:
-        tensors = safetensors.torch.load(file.read())
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        parameter, name = key.split("/")
-        state.setdefault(int(parameter), {})[name] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return read_history(folder)
+def load(folder: str, optimizer: torch.optim.Optimizer | None) -> tuple[History, dict[str, torch.Tensor]]:
+    """Put the state that `save` wrote into `optimizer`, made of the same configuration; return history and averages."""
+    if optimizer is not None:
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in _read(folder, _OPTIMIZER).items():
+            parameter, name = key.split("/")
+            state.setdefault(int(parameter), {})[name] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    has_average = storage.exists(storage.join(folder, _AVERAGE))
+    return read_history(folder), _read(folder, _AVERAGE) if has_average else {}
+
+
+def _write(folder: str, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    storage.write_bytes(storage.join(folder, name), safetensors.torch.save(tensors))
+
+
+def _read(folder: str, name: str) -> dict[str, torch.Tensor]:
+    with storage.open_file(storage.join(folder, name)) as file:
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load(file.read())
+    return tensors
 
 
 def write_history(folder: str, history: History) -> None:

@@ -1,5 +1,6 @@
 """FEATURES -> a trained checkpoint, on Ray Train: one worker process a GPU (or share of the CPUs), fed by Ray Data."""
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -20,9 +21,12 @@ from genreray.featureset import FeatureSet
 from genreray.feed import place_dataset
 from genreray.genres import class_order
 from genreray.models import ModelConfig
+from genreray.models.fitted import Fitted
 from genreray.progress import Progress
 from genreray.recipe import TrainingConfig
+from genreray.statistics import with_fma_statistics
 from genreray.train_worker import WorkerTask, train_worker
+from genreray.trainer import SCORE
 
 _RUN = "run.json"  # what a run was begun with
 _STATE = "training"  # Ray Train's own folder in the run's
@@ -55,17 +59,22 @@ def train(
     gpu: Gpu,
     cluster: Cluster,
     progress: Progress,
+    fma_features: str | None = None,
 ) -> Trained:
-    """Train `model` on the training split and leave the epoch of the lowest validation loss in `run_uri`.
+    """Train `model` on the training split and leave its best epoch (see trainer.SCORE) in `run_uri`.
 
+    `fma_features` is FMA's features.csv, whose MFCC statistics are taken instead of those of the clips.
     A run that was interrupted goes on after its last epoch; one that is finished is left as it is.
     Raises UserError where features, settings or the cluster do not allow it, or `run_uri` holds something else.
     """
     started = time.perf_counter()
     run_uri = storage.absolute(run_uri)
     features = FeatureSet.open(features_uri)
+    statistics = checkpoint.CLIP
+    if fma_features is not None:
+        features, statistics = with_fma_statistics(features, fma_features, model), checkpoint.FMA
     n_training, n_validation = (len(features.usable(split)) for split in ("training", "validation"))
-    settings = _settings(features, model, model_config, config)
+    settings = dataclasses.replace(_settings(features, model, model_config, config), statistics=statistics)
     n_parameters = sum(parameter.numel() for parameter in settings.build().parameters())
     _open_run(run_uri, features, settings)
     finished = storage.exists(storage.join(run_uri, checkpoint.CONFIG))
@@ -74,12 +83,15 @@ def train(
             f"{n_training:,} training and {n_validation:,} validation tracks of {len(settings.genres)} genres; "
             f"{model} with {n_parameters:,} parameters"
         )
+        for line in _doubts(features, settings.genres):
+            progress.line(line)
         cluster.connect()
-        plan = plan_workers(workers, gpu)
+        plan = plan_workers(1 if isinstance(settings.build(), Fitted) else workers, gpu)
         task = WorkerTask(
             run_uri=run_uri,
             settings=settings,
             config=config,
+            counts=_counts(features, settings.genres),
             threads=plan.threads,
             memory=plan.memory,
         )
@@ -90,7 +102,7 @@ def train(
     history = _check_history(run_uri)
     return Trained(
         history=history,
-        best=min(history, key=lambda epoch: float(epoch["validation_loss"])),
+        best=min(history, key=lambda epoch: float(epoch[SCORE])),
         genres=settings.genres,
         n_training=n_training,
         n_validation=n_validation,
@@ -110,6 +122,8 @@ def _settings(
             f"give --crop-frames {longest} or fewer"
         )
     genres = class_order(features.usable("training").column("genre").to_pylist())
+    if not set(genres) & set(features.usable("validation").column("genre").to_pylist()):
+        raise UserError(f"no validation track of {features.uri} is of a genre that the training tracks have")
     if len(genres) < 2:
         raise UserError(f"every training track of {features.uri} is {genres[0]}: give tracks of two genres or more")
     return checkpoint.Settings(
@@ -122,6 +136,23 @@ def _settings(
         training=dataclasses.asdict(config),
         metrics={},
     )
+
+
+def _doubts(features: FeatureSet, genres: list[str]) -> list[str]:
+    """Return what a person should know of the split before trusting what is trained on it, a line each."""
+    there = set(features.usable("validation").column("genre").to_pylist())
+    lines = []
+    if missing := [genre for genre in genres if genre not in there]:
+        lines.append(f"no validation track is {', '.join(missing)}: how well these are learnt will not be seen")
+    if unknown := sorted(there - set(genres)):
+        lines.append(f"no training track is {', '.join(unknown)}: validation tracks of these are left out")
+    return lines
+
+
+def _counts(features: FeatureSet, genres: list[str]) -> list[int]:
+    """Return the number of training tracks of each genre."""
+    found = collections.Counter(features.usable("training").column("genre").to_pylist())
+    return [found[genre] for genre in genres]
 
 
 def _open_run(run_uri: str, features: FeatureSet, settings: checkpoint.Settings) -> None:
@@ -163,7 +194,7 @@ def _fit(features: FeatureSet, task: WorkerTask, plan: Workers) -> str:
             storage_path=path,
             storage_filesystem=fs,
             checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute="validation_loss", checkpoint_score_order="min"
+                num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"
             ),
             failure_config=FailureConfig(max_failures=_MAX_FAILURES),
         ),
@@ -175,7 +206,7 @@ def _fit(features: FeatureSet, task: WorkerTask, plan: Workers) -> str:
     if not result.best_checkpoints:
         _check_history(task.run_uri)
         raise RuntimeError("Ray Train ended without a checkpoint")
-    best, _ = min(result.best_checkpoints, key=lambda found: float(found[1]["validation_loss"]))
+    best, _ = min(result.best_checkpoints, key=lambda found: float(found[1][SCORE]))
     return storage.join(task.run_uri, _STATE, posixpath.basename(str(best.path).rstrip("/")))
 
 

@@ -117,11 +117,12 @@ def test_a_resumed_optimiser_takes_the_steps_that_it_would_have_taken(tmp_path, 
     model = models.build("mel_cnn", config, SMALL, 64, 3)
     opt = make_optimizer(model, config)
     steps(model, opt, 3)
-    resume.save(str(tmp_path), opt, [{"epoch": 1}])
+    resume.save(str(tmp_path), opt, {"mean/a": torch.ones(2)}, [{"epoch": 1}])
     again = models.build("mel_cnn", config, SMALL, 64, 3)
     again.load_state_dict(model.state_dict())
     opt_again = make_optimizer(again, config)
-    assert resume.load(str(tmp_path), opt_again) == [{"epoch": 1}]
+    history, average = resume.load(str(tmp_path), opt_again)
+    assert (history, average["mean/a"].tolist()) == ([{"epoch": 1}], [1.0, 1.0])
     steps(model, opt, 3)
     steps(again, opt_again, 3)
     for ours, theirs in zip(again.parameters(), model.parameters(), strict=True):

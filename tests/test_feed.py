@@ -6,12 +6,15 @@ import pytest
 import torch
 from making import GENRES, SMALL, feature_rows, write_features
 
-from genreray import train_worker
+import genreray.source
+from genreray import dataset, train_worker
 from genreray.checkpoint import Settings
 from genreray.featureset import FeatureSet
 from genreray.feed import place_dataset, row_dataset
 from genreray.models.mel_cnn import MelCnnConfig
-from genreray.train_worker import Feed, collect_places
+from genreray.recipe import TrainingConfig
+from genreray.source import Source
+from genreray.train_worker import WorkerTask, collect_places
 
 SETTINGS = Settings(
     model="mel_cnn",
@@ -32,11 +35,11 @@ def features(tmp_path):
 
 @pytest.fixture
 def windows_of_ten(monkeypatch):
-    monkeypatch.setattr(train_worker, "_STREAMED_ROWS", 10)
+    monkeypatch.setattr(genreray.source, "_WINDOW", 10)
 
 
-def feed(index, in_memory):
-    return Feed(index.select(["part", "row"]), SETTINGS, ["mel"], in_memory)
+def clips_of(index, in_memory):
+    return Source(index.select(["part", "row"]), SETTINGS, ["mel"], in_memory)
 
 
 def ids(batches):
@@ -60,21 +63,21 @@ def seeded(seed):
 
 def test_streamed_and_kept_clips_are_the_same(features, windows_of_ten):
     index = features.usable("training")
-    kept, streamed = (clips_by_id(feed(index, in_memory)) for in_memory in (True, False))
+    kept, streamed = (clips_by_id(clips_of(index, in_memory)) for in_memory in (True, False))
     assert kept.keys() == streamed.keys() == set(index.column("track_id").to_pylist())
     assert all(torch.equal(kept[track_id], streamed[track_id]) for track_id in kept)
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_an_epoch_is_shuffled_by_its_seed_alone(features, windows_of_ten, in_memory):
-    clips = feed(features.usable("training"), in_memory)
+    clips = clips_of(features.usable("training"), in_memory)
     assert ids(clips.batches(4, seeded(1))) == ids(clips.batches(4, seeded(1)))
     assert ids(clips.batches(4, seeded(1))) != ids(clips.batches(4, seeded(2)))
     assert sorted(flat(clips.batches(4, seeded(1)))) == sorted(flat(clips.batches(4)))
 
 
 def test_other_clips_meet_in_a_streamed_window_every_epoch(features, windows_of_ten):
-    clips = feed(features.usable("training"), False)
+    clips = clips_of(features.usable("training"), False)
     first = [frozenset(flat(clips.batches(10, seeded(seed)))[:10]) for seed in range(5)]
     assert len(set(first)) > 1
 
@@ -83,7 +86,9 @@ def test_workers_with_as_many_places_get_as_many_batches(features, windows_of_te
     """However the places lie in parts: workers that step together would wait for each other for good."""
     index = features.usable("training")
     random = np.random.default_rng(0)
-    counts = {len(ids(feed(index.take(random.permutation(32)[:25]), False).batches(4, seeded(s)))) for s in range(8)}
+    counts = {
+        len(ids(clips_of(index.take(random.permutation(32)[:25]), False).batches(4, seeded(s)))) for s in range(8)
+    }
     assert counts == {3 + 3 + 2}
 
 
@@ -102,3 +107,13 @@ def test_rows_come_whole_through_ray_data(ray_session, features):
     rows = row_dataset(index, ["track_id", "status", "mel"]).take_all()
     expected = {row["track_id"]: row.get("mel") for row in feature_rows() if row["split"] == "test"}
     assert {row["track_id"]: row["mel"] for row in rows} == expected
+
+
+def test_clips_are_kept_where_all_of_a_worker_fit(features):
+    index = features.usable("training").select(["part", "row"])
+    size = 36 * dataset.clip_bytes(["mel"], SMALL)
+    for memory, kept in ((size, True), (size - 1, False)):
+        task = WorkerTask("", SETTINGS, TrainingConfig(), [12, 12, 12], threads=1, memory=memory)
+        source = train_worker._open(index, task, 36, ["mel"])
+        assert (source._clips is not None) is kept
+        assert len(source) == len(flat(source.batches(8))) == 36

@@ -6,10 +6,11 @@ import pytest
 from making import GENRES, SMALL, feature_row, feature_rows, write_features
 from rich.console import Console
 
-from genreray import checkpoint, resume, train_worker
+from genreray import checkpoint, resume, trainer
 from genreray import train as train_module
 from genreray.cluster import Cluster
 from genreray.errors import UserError
+from genreray.featureset import FeatureSet
 from genreray.models.mel_cnn import MelCnnConfig
 from genreray.progress import Progress
 from genreray.recipe import TrainingConfig
@@ -51,7 +52,8 @@ def test_a_run_learns_and_leaves_its_best_epoch(finished):
     assert done.history[-1]["training_loss"] < done.history[0]["training_loss"] < math.log(3) * 1.2
     loaded = checkpoint.load(str(folder))
     assert loaded.settings.metrics["epoch"] == done.best["epoch"]
-    assert done.best["validation_loss"] == min(epoch["validation_loss"] for epoch in done.history)
+    assert done.best["calibrated_loss"] == min(epoch["calibrated_loss"] for epoch in done.history)
+    assert loaded.settings.temperature == done.best["temperature"]
     assert loaded.settings.features == SMALL
     assert sum(p.numel() for p in loaded.model.parameters()) == done.n_parameters
 
@@ -108,13 +110,6 @@ def test_two_workers_on_two_cpus_see_every_validation_track(ray_session, feature
     assert accuracy * 12 == pytest.approx(round(accuracy * 12))  # a share of all 12, not of one worker's
 
 
-def test_features_that_do_not_fit_in_memory_stream(ray_session, features, tmp_path, monkeypatch):
-    plan = train_module.plan_workers
-    monkeypatch.setattr(train_module, "plan_workers", lambda *a: dataclasses.replace(plan(*a), memory=0))
-    done = run(features, tmp_path / "run", TrainingConfig(epochs=2, batch_size=8, crop_frames=64))
-    assert done.history[-1]["training_loss"] < done.history[0]["training_loss"]
-
-
 def test_a_loss_that_is_no_number_is_one_clear_error(ray_session, features, tmp_path):
     model = MelCnnConfig(filters=(4, 8), learning_rate=1e30, optimizer="sgd")
     with pytest.raises(UserError, match="not a finite number in epoch 1: .*lower --learning-rate"):
@@ -136,8 +131,14 @@ def test_a_gpu_that_is_not_there_is_refused_at_once(ray_session, features, tmp_p
             SHORT,
             "training track .* is Rock",
         ),
+        (
+            [feature_row(f"{s}{g}", g, s, 99, SMALL) for s, g in (("training", "Folk"), ("training", "Rock"))]
+            + [feature_row("a", "Jazz", "validation", 99, SMALL)],
+            SHORT,
+            "no validation track .* is of a genre that the training tracks have",
+        ),
     ],
-    ids=["long crop", "no validation", "one genre"],
+    ids=["long crop", "no validation", "one genre", "other genres"],
 )
 def test_features_that_cannot_be_trained_on_are_refused(tmp_path, rows, config, message):
     features = write_features(tmp_path / "features", rows)
@@ -154,6 +155,15 @@ def test_a_folder_of_something_else_is_refused(features, tmp_path):
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.docx"]
 
 
+def test_doubts_about_the_split_are_told(tmp_path):
+    rows = [row for row in feature_rows() if not (row["genre"] == "Jazz" and row["split"] == "validation")]
+    rows.append(feature_row("odd", "Polka", "validation", 99, SMALL))
+    features = FeatureSet.open(write_features(tmp_path / "features", rows))
+    first, second = train_module._doubts(features, list(GENRES))
+    assert first.startswith("no validation track is Jazz:")
+    assert second.startswith("no training track is Polka:")
+
+
 def test_seeds_of_epochs_and_workers_differ():
-    seeds = {train_worker._seed(a, b, c) for a in range(3) for b in range(10) for c in range(3)}
+    seeds = {trainer._seed(a, b, c) for a in range(3) for b in range(10) for c in range(3)}
     assert len(seeds) == 90

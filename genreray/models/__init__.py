@@ -1,26 +1,60 @@
-"""The registry: every architecture by the name that `--model` takes, one file a family."""
+"""The registry: every architecture by the name that `--model` takes, one file a family, and those that others bring."""
 
 import dataclasses
 from typing import Any
 
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
-from genreray.models import mel_cnn
+from genreray.models import (
+    chance,
+    crnn,
+    elsewhere,
+    forest,
+    fusion_cnn,
+    mel_cnn,
+    mel_cnn_shallow,
+    mfcc_cnn,
+    mfcc_stats_cnn,
+    mlp,
+    short_chunk_resnet,
+    stacked_cnn,
+    svm,
+)
 from genreray.models.base import Family, GenreModel, ModelConfig
 
 __all__ = ["MODELS", "Family", "GenreModel", "ModelConfig", "build", "config_from_json", "family"]
 
-MODELS: dict[str, Family] = {f.name: f for f in (mel_cnn.FAMILY,)}
+_FAMILIES = (
+    chance.RANDOM,
+    chance.PRIOR,
+    mlp.FAMILY,
+    mfcc_stats_cnn.FAMILY,
+    mel_cnn_shallow.FAMILY,
+    mel_cnn.FAMILY,
+    mfcc_cnn.FAMILY,
+    stacked_cnn.FAMILY,
+    svm.FAMILY,
+    forest.FAMILY,
+    crnn.FAMILY,
+    fusion_cnn.FAMILY,
+    short_chunk_resnet.FAMILY,
+    short_chunk_resnet.SMALL,
+)
+MODELS: dict[str, Family] = {f.name: f for f in _FAMILIES}
 
 
 def family(name: str) -> Family:
-    """Return the family registered as `name`.
+    """Return the family registered as `name`, else that of an entry point, else that of an importable module.
 
-    Raises UserError for a name that is not registered.
+    Raises UserError where there is none of that name, or it cannot be used.
     """
-    if name not in MODELS:
-        raise UserError(f"there is no model {name!r}: choose one of {', '.join(sorted(MODELS))}")
-    return MODELS[name]
+    found = MODELS.get(name) or elsewhere.find(name)
+    if found is None:
+        names = ", ".join(sorted({*MODELS, *elsewhere.entry_points()}))
+        raise UserError(
+            f"there is no model {name!r}: choose one of {names}; or give a module that Python finds (PYTHONPATH)"
+        )
+    return found
 
 
 def build(name: str, config: ModelConfig, features: FeatureConfig, crop_frames: int, n_genres: int) -> GenreModel:

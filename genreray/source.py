@@ -1,0 +1,74 @@
+"""The clips at some places of FEATURES, epoch after epoch: kept in memory where they fit, else read again."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from genreray import dataset, imbalance, parts
+from genreray.ahead import map_ahead
+from genreray.checkpoint import Settings
+from genreray.dataset import Clips
+from genreray.errors import UserError
+
+_WINDOW = 512  # rows shuffled together where the features do not fit in memory
+
+
+class Source:
+    """Where batches of whole clips come from."""
+
+    def __init__(self, places: pa.Table, settings: Settings, inputs: Sequence[str], in_memory: bool) -> None:
+        """Take the clips at `places` (part, row); `in_memory` reads them now and keeps them as they are stored."""
+        self._places = places
+        self._settings = settings
+        self._inputs = inputs
+        self._clips = self._load(places) if in_memory else None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Clips]:
+        """Yield every clip once, shuffled where a generator is given."""
+        if self._clips is not None:
+            yield from self._clips.batches(batch_size, generator)
+            return
+        places = self._places if generator is None else _shuffle_parts(self._places, generator)
+        windows = (places.slice(start, _WINDOW) for start in range(0, len(places), _WINDOW))
+        for clips in map_ahead(self._load, windows, 1):
+            yield from clips.batches(batch_size, generator)
+
+    def balanced_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Clips]:
+        """Yield as many clips as there are, every genre equally often; see `imbalance.balanced_rows`.
+
+        Raises UserError where the clips are not in memory: each may be wanted at any time.
+        """
+        if self._clips is None:
+            raise UserError(
+                "the clips do not fit in memory, which --sampling balanced needs: give --class-weights balanced"
+            )
+        return imbalance.balanced_batches(self._clips, batch_size, generator)
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return how many batches a pass has."""
+        if self._clips is not None:
+            return -(-len(self) // batch_size)
+        windows = (min(_WINDOW, len(self) - start) for start in range(0, len(self), _WINDOW))
+        return sum(-(-size // batch_size) for size in windows)
+
+    def whole(self) -> Clips:
+        """Return all clips at once."""
+        return self._clips if self._clips is not None else self._load(self._places)
+
+    def _load(self, places: pa.Table) -> Clips:
+        settings = self._settings
+        columns = ["track_id", "genre", "n_frames", *dataset.columns(self._inputs)]
+        tables = parts.read_places(places, columns)
+        return dataset.load(tables, len(places), self._inputs, settings.features, settings.genres)
+
+
+def _shuffle_parts(places: pa.Table, generator: torch.Generator) -> pa.Table:
+    """Return `places` with the parts in another order, so that other clips meet in a window every epoch."""
+    part_of_row = parts.part_numbers(places)
+    place_of_part = torch.randperm(int(part_of_row.max()) + 1, generator=generator).numpy()
+    return places.take(np.argsort(place_of_part[part_of_row], kind="stable"))
