@@ -8,6 +8,7 @@ import tyro
 from genreray import models
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.fetch.archives import HOST
 from genreray.recipe import TrainingConfig
 
 FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
@@ -47,6 +48,22 @@ class CatalogJob(Job):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Download ARCHIVE of FMA, check it and unpack it into DEST; needs no Ray."""
+
+    archive: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ARCHIVE")]
+    """fma-metadata (342 MiB), fma-small (7.2 GiB), fma-medium (22 GiB), fma-large (93 GiB) or fma-full (879 GiB)."""
+    dest: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DEST")]
+    """Folder or bucket; fma-small goes to DEST/fma_small. Run again, it goes on where it stopped."""
+    base_url: Annotated[str, tyro.conf.arg(metavar="URL")] = HOST
+    """Where the archives lie: this, or a mirror; their checksums are known."""
+    cache: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Local folder of the archive while it is needed; by default DEST, or ~/.cache/genreray where DEST is a bucket."""
+    keep_archive: bool = False
+    """Keep the archive when it is unpacked."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Extract(CatalogJob):
     """Compute the log-mel and MFCC of every track of CATALOG into FEATURES, a folder of Parquet files."""
 
@@ -69,6 +86,8 @@ class Train(Job):
     """Folder to write; an interrupted run goes on after its last epoch."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_MODEL
     """Architecture; --model NAME --help shows the flags of each."""
+    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """FMA's features.csv: models on MFCC statistics take its own, of whole tracks, instead of those of the clips."""
     workers: int = 1
     """Worker processes, each with a GPU or a share of the CPUs."""
     gpu: Gpu = "auto"
@@ -88,6 +107,10 @@ class Evaluate(Job):
     """Folder that train wrote."""
     split: Literal["training", "validation", "test"] = "test"
     """Split to score."""
+    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """FMA's features.csv, where RUN was trained with it."""
+    embedding: bool = False
+    """Add a column with what the network's last layer sees of each track, a list of float32, for similarity search."""
     gpu: Gpu = "auto"
     """Predict on GPUs: where there are any (auto), or an error where there are none (yes)."""
 
@@ -104,8 +127,47 @@ class Tag(CatalogJob):
     """Folder that train wrote; the features are computed with its settings."""
     top_k: int = 3
     """Genres given for each track, best first."""
+    embedding: bool = False
+    """Add a column with what the network's last layer sees of each track, a list of float32, for similarity search."""
     gpu: Gpu = "auto"
     """Predict on GPUs: where there are any (auto), or an error where there are none (yes)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduce(Job):
+    """Train and score every system on FEATURES, the report's and better ones, and write one table of them to REPORT."""
+
+    features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
+    """Folder that extract wrote."""
+    report: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="REPORT")]
+    """Folder to write; run again, it goes on where it stopped."""
+    models: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ",".join(models.MODELS)
+    """Systems, separated by commas; by default all that there are."""
+    seeds: int = 3
+    """Times that each system is trained, from seed 0 on."""
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Epochs of every network, instead of each system's own."""
+    split: Literal["validation", "test"] = "test"
+    """Split to score."""
+    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """FMA's features.csv: systems on MFCC statistics take its own, of whole tracks, instead of those of the clips."""
+    workers: int = 1
+    """Worker processes, each with a GPU or a share of the CPUs."""
+    gpu: Gpu = "auto"
+    """Train on GPUs: where there are any (auto), or an error where there are none (yes)."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise UserError(f"seeds is {self.seeds}: give 1 or more")
+        if self.epochs is not None and self.epochs < 1:
+            raise UserError(f"epochs is {self.epochs}: give 1 or more")
+        if not any(self.names):
+            raise UserError("models is empty: give one or more names, separated by commas")
+
+    @property
+    def names(self) -> list[str]:
+        """The systems, each once."""
+        return list(dict.fromkeys(name for name in (part.strip() for part in self.models.split(",")) if name))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +178,15 @@ class Demo(Job):
     """Folder to write; run again, only what is missing is done."""
 
 
-JOBS: dict[str, type[Job]] = {"extract": Extract, "train": Train, "evaluate": Evaluate, "tag": Tag, "demo": Demo}
+JOBS: dict[str, type[Job] | type[Fetch]] = {
+    "fetch": Fetch,
+    "extract": Extract,
+    "train": Train,
+    "evaluate": Evaluate,
+    "tag": Tag,
+    "reproduce": Reproduce,
+    "demo": Demo,
+}
 
 
 def parse(argv: list[str]) -> Any:

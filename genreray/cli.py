@@ -1,6 +1,5 @@
 """The command `genreray`: one function a job, from its flags to its last screen and exit code."""
 
-import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 from rich.console import Console
 
 from genreray import arguments, storage
-from genreray.arguments import Demo, Evaluate, Extract, Job, Tag, Train
-from genreray.errors import Status, UserError
+from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train
+from genreray.errors import Status, UserError, user_error_in
 from genreray.progress import Progress
 from genreray.summary import Summary
 
@@ -18,6 +17,7 @@ from genreray.summary import Summary
 TOO_MANY_FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+_WIDE = 140  # characters that all columns of a comparison need
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"genreray: {error}", file=sys.stderr)
         return BAD_INPUT
     except Exception as error:
-        inner = _user_error_in(error)
+        inner = user_error_in(error)
         if inner is None:
             raise
         print(f"genreray: {inner}", file=sys.stderr)
@@ -43,23 +43,45 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _user_error_in(error: Exception) -> str | None:
-    """Return the line of the UserError that a Ray task ended with; Ray hands on its text alone, in a traceback."""
-    found = re.findall(r"^genreray\.errors\.UserError: (.*)$", str(error), re.MULTILINE)
-    return found[-1] if found else None
-
-
 def run(argv: list[str], console: Console) -> int:
     """Run one job and return its exit code; raises UserError where it cannot be done as asked."""
     job = arguments.parse(argv)
-    functions: dict[type[Job], Callable[[Any, Console], int]] = {
+    functions: dict[type[Job] | type[Fetch], Callable[[Any, Console], int]] = {
+        Fetch: fetch,
         Extract: extract,
         Train: train,
         Evaluate: evaluate,
         Tag: tag,
+        Reproduce: reproduce,
         Demo: demo,
     }
     return next(function for kind, function in functions.items() if isinstance(job, kind))(job, console)
+
+
+def fetch(job: Fetch, console: Console) -> int:
+    """Run `genreray fetch`."""
+    import time
+
+    from genreray.fetch import fetch as fetch_archive
+    from genreray.fetch.room import human
+
+    started = time.perf_counter()
+    done = fetch_archive(
+        job.archive, job.dest, console, base_url=job.base_url, cache=job.cache, keep_archive=job.keep_archive
+    )
+    facts: dict[str, Any] = {
+        "files": len(done.files),
+        "size": human(done.size),
+        "downloaded_now": human(done.received),
+        "unpacked_now": done.written,
+    }
+    if done.archive:
+        facts["archive"] = done.archive
+    if not done.written and not done.received:
+        console.print("all of it is there: nothing to do")
+    # No summary.json: fetch.json beside the folder says what is in it.
+    Summary("fetch", done.folder, time.perf_counter() - started, {}, facts).show(console)
+    return 0
 
 
 def extract(job: Extract, console: Console) -> int:
@@ -108,6 +130,7 @@ def train(job: Train, console: Console) -> int:
         gpu=job.gpu,
         cluster=_cluster(job),
         progress=Progress(console, "train"),
+        fma_features=job.fma_features,
     )
     facts = {
         "model": job.model,
@@ -144,6 +167,8 @@ def evaluate(job: Evaluate, console: Console) -> int:
         gpu=job.gpu,
         cluster=_cluster(job),
         progress=Progress(console, "evaluate"),
+        embedding=job.embedding,
+        fma_features=job.fma_features,
     )
     scores = done.scores
     facts = {
@@ -174,10 +199,53 @@ def tag(job: Tag, console: Console) -> int:
         gpu=job.gpu,
         cluster=_cluster(job),
         progress=Progress(console, "tag"),
+        embedding=job.embedding,
     )
     facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE)}
     summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)
     return _finish(summary, storage.join(job.tags, SUMMARY_FILE), console, job.max_failed)
+
+
+def reproduce(job: Reproduce, console: Console) -> int:
+    """Run `genreray reproduce`."""
+    import time
+
+    from rich.table import Table
+
+    from genreray import comparison_page
+    from genreray.reproduce import Plan, facts
+    from genreray.reproduce import reproduce as reproduce_verb
+
+    started = time.perf_counter()
+    plan = Plan(job.names, job.seeds, job.epochs, job.split, job.workers, job.gpu, job.fma_features)
+    table, worked = reproduce_verb(
+        job.features, job.report, plan, cluster=_cluster(job), progress=Progress(console, "reproduce")
+    )
+    if not worked:
+        console.print("every system is trained and scored: nothing to do")
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    wide = console.width >= _WIDE or not console.is_terminal
+    kept = [i for i, name in enumerate(comparison_page.COLUMNS) if wide or name not in ("input", "report")]
+    for i in kept:
+        name = comparison_page.COLUMNS[i]
+        shown.add_column(name, justify="left" if name in ("system", "input") else "right", overflow="fold")
+    for system in table.systems:
+        cells = comparison_page.cells(system)
+        shown.add_row(*(cells[i] for i in kept))
+    console.print()
+    console.print(shown)
+    page = storage.join(storage.absolute(job.report), comparison_page.HTML_NAME)
+    summary = Summary(
+        "reproduce",
+        storage.absolute(job.report),
+        time.perf_counter() - started,
+        {},
+        {**facts(table), "systems": len(table.systems), "failed": len(table.failures), "table": page},
+    )
+    code = _finish(summary, storage.join(job.report, "summary.json"), console)
+    for failure in table.failures:
+        print(f"genreray: {failure.name} failed: {failure.error}", file=sys.stderr)
+    return TOO_MANY_FAILED if table.failures else code
 
 
 def demo(job: Demo, console: Console) -> int:

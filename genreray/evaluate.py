@@ -3,11 +3,9 @@
 import dataclasses
 import datetime
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from genreray import checkpoint, metrics, report, resume, storage, tables
+from genreray import checkpoint, metrics, predictions, report, resume, storage, tables
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster, Gpu
 from genreray.errors import Status, UserError
@@ -16,6 +14,7 @@ from genreray.metrics import Scores
 from genreray.parts import count_statuses
 from genreray.predict import predict
 from genreray.progress import Progress
+from genreray.statistics import with_fma_statistics
 
 PREDICTIONS_FILE = "predictions.parquet"
 
@@ -38,6 +37,8 @@ def evaluate(
     gpu: Gpu,
     cluster: Cluster,
     progress: Progress,
+    fma_features: str | None = None,
+    embedding: bool = False,
 ) -> Evaluated:
     """Write predictions.parquet, metrics.json and report.html of one split into `report_uri`.
 
@@ -45,20 +46,28 @@ def evaluate(
     """
     features = FeatureSet.open(features_uri)
     settings = checkpoint.load_settings(checkpoint_uri)
+    if settings.statistics == checkpoint.FMA:
+        if fma_features is None:
+            raise UserError(
+                f"{checkpoint_uri} was trained on FMA's own MFCC statistics: give --fma-features features.csv"
+            )
+        features = with_fma_statistics(features, fma_features, settings.model)
+    elif fma_features is not None:
+        raise UserError(f"{checkpoint_uri} was not trained on FMA's own MFCC statistics: leave --fma-features out")
     _check_output(report_uri)
-    predictions = predict(features, checkpoint_uri, split=split, gpu=gpu, cluster=cluster, progress=progress)
-    known = predictions.filter(
-        (pc.field("status") == Status.OK.value) & pc.is_in(pc.field("true_genre"), pa.array(settings.genres))
+    predicted = predict(
+        features, checkpoint_uri, split=split, gpu=gpu, cluster=cluster, progress=progress, embedding=embedding
     )
+    known = predictions.scored(predicted, settings.genres)
     if not len(known):
         raise UserError(
             f"no track in the {split} split of {features.uri} has features and one of the checkpoint's genres "
             f"({', '.join(settings.genres)})"
         )
-    scores = metrics.evaluate(*_arrays(known, settings.genres), settings.genres)
-    counts = count_statuses(predictions.column("status"))
-    context = _context(features, checkpoint_uri, settings, split, predictions, counts)
-    storage.write_parquet(storage.join(report_uri, PREDICTIONS_FILE), _with_identity(predictions, checkpoint_uri))
+    scores = metrics.evaluate(*predictions.arrays(known, settings.genres), settings.genres)
+    counts = count_statuses(predicted.column("status"))
+    context = _context(features, checkpoint_uri, settings, split, predicted, counts)
+    storage.write_parquet(storage.join(report_uri, PREDICTIONS_FILE), _with_identity(predicted, checkpoint_uri))
     report.write_report(report_uri, scores, context)
     return Evaluated(scores, counts, n_unscored=counts.get(Status.OK.value, 0) - len(known))
 
@@ -74,27 +83,15 @@ def _check_output(report_uri: str) -> None:
         raise UserError(f"{report_uri} holds {foreign}, which is not part of a report: give another folder")
 
 
-def _arrays(predictions: pa.Table, genres: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities, float64 [n, n_genres], and labels, int64 [n], in class order."""
-    place = {genre: i for i, genre in enumerate(genres)}
-    probabilities = np.zeros((len(predictions), len(genres)))
-    for row, ranked in enumerate(predictions.column("genres").to_pylist()):
-        for item in ranked:
-            probabilities[row, place[item["genre"]]] = item["probability"]
-    labels = np.array([place[genre] for genre in predictions.column("true_genre").to_pylist()])
-    # float32 probabilities of a softmax add up to 1 within 1e-6 only.
-    return probabilities / probabilities.sum(axis=1, keepdims=True), labels
-
-
 def _context(
     features: FeatureSet,
     checkpoint_uri: str,
     settings: Settings,
     split: str,
-    predictions: pa.Table,
+    predicted: pa.Table,
     counts: dict[str, int],
 ) -> report.ReportContext:
-    rows = predictions.select(["track_id", "genre", "true_genre", "confidence", "status", "error"]).to_pylist()
+    rows = predicted.select(["track_id", "genre", "true_genre", "confidence", "status", "error"]).to_pylist()
     described = settings.to_json()
     return report.ReportContext(
         model=settings.model,
@@ -107,6 +104,7 @@ def _context(
         failures=[row for row in rows if row["status"] != Status.OK.value],
         history=resume.read_history(checkpoint_uri),
         best_epoch=int(settings.metrics["epoch"]) if "epoch" in settings.metrics else None,
+        calibration=_calibration(settings),
         settings={name: described[name] for name in ("model", "training", "input", "features", "calibration")},
         mistakes=report.confident_mistakes(rows),
         doubtful=report.most_doubtful(rows),
@@ -114,6 +112,14 @@ def _context(
     )
 
 
-def _with_identity(predictions: pa.Table, checkpoint_uri: str) -> pa.Table:
+def _calibration(settings: Settings) -> report.Calibration | None:
+    errors = [settings.metrics.get(f"calibration_error_{when}") for when in ("before", "after")]
+    if None in errors:  # a checkpoint of an earlier version
+        return None
+    before, after = (float(error) for error in errors if error is not None)
+    return report.Calibration(settings.temperature, before, after)
+
+
+def _with_identity(predicted: pa.Table, checkpoint_uri: str) -> pa.Table:
     identity = {"table": "predictions", "checkpoint": checkpoint.fingerprint(checkpoint_uri)}
-    return predictions.cast(tables.with_metadata(tables.PREDICTIONS, identity))
+    return predicted.cast(tables.with_metadata(predicted.schema, identity))

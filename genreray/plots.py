@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from genreray.comparison import System
 from genreray.metrics import CalibrationBin, Scores
 
 # Each colour is drawn as its light value, then made the page's variable, so that a dark page has light curves.
@@ -46,6 +47,7 @@ _STYLE: dict[str, Any] = {
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _SIZE = (5.4, 3.5)  # inches; narrow, so that the text is still legible at the width of a telephone
+_WIDE = 8.0
 _TALL = (_SIZE[0], 4.4)
 _MOST_MARKED = 40
 _FEWEST_TRACKS = 10  # the coverage curve's left end is noise below this
@@ -114,6 +116,29 @@ def coverage_curve(scores: Scores) -> str:
         _percent_axis(axes, "y")
         _legend(axes)
         return _svg(figure, "coverage", "accuracy against the share of tracks labelled")
+
+
+def comparison_plot(systems: Sequence[System]) -> str:
+    """Plot each system's accuracy with its interval, first at the top, and the report's number beside it."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDE, 1.1 + 0.34 * len(systems)), layout="constrained")
+        axes = figure.subplots()
+        for place, system in enumerate(systems):
+            low, high = system.accuracy_interval
+            axes.plot([low, high], [place, place], color=ACCENT)
+            first = "here, with its 95 % interval" if place == 0 else None
+            axes.plot(system.accuracy, place, "o", color=ACCENT, markersize=6, label=first)
+        told = [(place, system.reported.accuracy) for place, system in enumerate(systems) if system.reported]
+        if told:
+            places, accuracies = zip(*told, strict=True)
+            axes.plot(accuracies, places, "D", color=WARM, markersize=5, fillstyle="none", label="in the report")
+        axes.set_yticks(range(len(systems)), [system.name for system in systems])
+        axes.set_ylim(len(systems) - 0.5, -0.5)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("accuracy")
+        _percent_axis(axes, "x")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.9 / (1.1 + 0.34 * len(systems)) - 0.05), ncols=2)
+        return _svg(figure, "comparison", "accuracy of each system with its 95 % interval")
 
 
 def _finite(value: float | None) -> float:

@@ -4,13 +4,12 @@ import json
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from genreray import plots, storage
+from genreray import pages, plots, storage
 from genreray.errors import Status
 from genreray.metrics import Scores
 
@@ -39,6 +38,15 @@ _MEANING: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, and the expected calibration error on validation before and after it."""
+
+    temperature: float
+    before: float
+    after: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReportContext:
     """What a reader must know beside the scores. Rows are mappings with PREDICTIONS' column names.
@@ -59,6 +67,7 @@ class ReportContext:
     failures: Sequence[Mapping[str, Any]] = ()  # track_id, status, error
     history: Sequence[Mapping[str, Any]] = ()
     best_epoch: int | None = None  # the epoch whose weights were kept
+    calibration: Calibration | None = None  # what was fitted on validation
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by owner: model, training, features
     mistakes: Sequence[Mapping[str, Any]] = ()  # track_id, true_genre, genre, confidence
     doubtful: Sequence[Mapping[str, Any]] = ()  # the same
@@ -100,6 +109,7 @@ def metrics_json(scores: Scores, context: ReportContext) -> dict[str, Any]:
         "created": context.created,
         "statuses": context.statuses,
         "best_epoch": context.best_epoch,
+        "calibration": asdict(context.calibration) if context.calibration else None,
         "history": context.history,
         "settings": context.settings,
         "versions": context.versions,
@@ -124,16 +134,9 @@ def _plain(value: Any) -> Any:
 
 def render(scores: Scores, context: ReportContext) -> str:
     """Return the page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("genreray"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=_percent, number=_number, count=_count)
     ranked = sorted(scores.per_genre, key=lambda genre: -genre.support)
-    return environment.get_template("report.html").render(
+    return pages.render(
+        "report.html",
         s=scores,
         c=context,
         ranked=[genre for genre in ranked if genre.support],
@@ -222,18 +225,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
             text = value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False)
             rows.append((f"{prefix}{name}", text))
     return rows
-
-
-def _percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f}\u202f%"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def _count(value: int) -> str:
-    return f"{value:,}"
 
 
 def _duration(history: Sequence[Mapping[str, Any]]) -> str:

@@ -50,6 +50,14 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+EMBEDDING = pa.field("embedding", pa.list_(pa.float32()))  # what the last layer sees, the mean over crops
+
+
+def predictions(embedding: bool) -> pa.Schema:
+    """Return PREDICTIONS, with the column `embedding` where that is asked for."""
+    return PREDICTIONS.append(EMBEDDING) if embedding else PREDICTIONS
+
+
 _METADATA_KEY = b"genreray"
 
 

@@ -21,22 +21,44 @@ SUMMARY_FILE = "summary.json"
 
 
 def tag(
-    catalog: pa.Table, tags_uri: str, checkpoint_uri: str, *, top_k: int, gpu: Gpu, cluster: Cluster, progress: Progress
+    catalog: pa.Table,
+    tags_uri: str,
+    checkpoint_uri: str,
+    *,
+    top_k: int,
+    gpu: Gpu,
+    cluster: Cluster,
+    progress: Progress,
+    embedding: bool = False,
 ) -> Outcome:
     """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, and tags.csv.
+
+    With `embedding`, PREDICTIONS have that column too.
 
     Tracks that are there already are not done again. One row comes out for each row that goes in.
     Raises UserError where there is no checkpoint, or the folder holds something else or another model's labels.
     """
     settings = checkpoint.load_settings(checkpoint_uri)
+    if settings.statistics == checkpoint.FMA:
+        raise UserError(
+            f"{checkpoint_uri} was trained on FMA's own statistics of whole tracks, which files do not have: "
+            "train without --fma-features"
+        )
     if not 1 <= top_k <= len(settings.genres):
         raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
     _check_output(tags_uri)
-    metadata = {"table": "predictions", "checkpoint": checkpoint.fingerprint(checkpoint_uri), "top_k": top_k}
-    output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), tables.with_metadata(tables.PREDICTIONS, metadata))
+    metadata = {
+        "table": "predictions",
+        "checkpoint": checkpoint.fingerprint(checkpoint_uri),
+        "top_k": top_k,
+        "embedding": embedding,
+    }
+    schema = tables.with_metadata(tables.predictions(embedding), metadata)
+    output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), schema)
 
     def stages(rows: "ray.data.Dataset") -> "ray.data.Dataset":
-        return prediction_stage(feature_stage(rows, settings.features), checkpoint_uri, top_k=top_k, gpu=gpu)
+        made = feature_stage(rows, settings.features)
+        return prediction_stage(made, checkpoint_uri, top_k=top_k, gpu=gpu, embedding=embedding)
 
     outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress)
     write_csv(output, storage.join(tags_uri, CSV_FILE), top_k)

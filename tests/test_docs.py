@@ -1,6 +1,7 @@
 """What the documentation says is there, is there: commands, flags, modules, columns, statuses, links, dependencies."""
 
 import dataclasses
+import inspect
 import re
 import shlex
 import tomllib
@@ -9,15 +10,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from making import failed_row, feature_rows, write_features
 
+from benchmarks.quality import Quality
 from genreray import arguments, models, tables
 from genreray.errors import Status
+from genreray.features import FeatureConfig
 from genreray.parts import Parts
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("architecture", "running", "tables"))]
+PAGES = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("architecture", "models", "running", "tables"))]
 EVERY_PAGE = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])  # with the benchmarks' own, which a program writes
 
 
@@ -64,6 +68,7 @@ def flags() -> set[str]:
     """Every flag of genreray; of train, those of all architectures."""
     owners = [*arguments.JOBS.values(), arguments.FeatureConfig, arguments.TrainingConfig]
     owners += [family.config for family in models.MODELS.values()]
+    owners.append(Quality)  # models.md shows how to measure with it
     return {f"--{field.name.replace('_', '-')}" for owner in owners for field in dataclasses.fields(owner)} | {"--help"}
 
 
@@ -199,3 +204,26 @@ def test_the_snippet_for_folders_makes_a_manifest(outputs):
     run(DOCS / "running.md", "rows.writerow")
     (row,) = read_catalog("songs.csv").to_pylist()
     assert (row["genre"], row["uri"]) == ("Jazz", str(outputs / "music" / "Jazz" / "a.mp3"))
+
+
+def test_the_model_of_ones_own_is_a_module_that_works(tmp_path, monkeypatch):
+    (source,) = blocks(DOCS / "models.md", "python")
+    (tmp_path / "mypackage").mkdir()
+    (tmp_path / "mypackage" / "mymodel.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    job = arguments.parse(["train", "a", "b", "--model", "mypackage.mymodel", "--filters", "3", "5"])
+    model = models.build(job.model, job.architecture, FeatureConfig(n_mels=16, n_mfcc=8), 40, 4)
+    crops = {name: torch.zeros(3, 16 if name == "mel" else 8, 40, dtype=torch.uint8) for name in model.inputs}
+    assert model(crops).shape == (3, 4)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_models_are_documented_as_they_are(name):
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    model = models.build(name, models.family(name).config(), FeatureConfig(), 385, 16)
+    assert re.search(rf"^#+ .*\b{name}\b", text, re.MULTILINE)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert not parameters or f"{parameters:,}" in text
+    table = re.findall(r"^        .*$", type(model).__doc__ or "", re.MULTILINE)
+    if table:
+        assert inspect.cleandoc("\n".join(table)) in text

@@ -10,7 +10,7 @@ import pytest
 from genreray import plots, storage
 from genreray.errors import Status, UserError
 from genreray.metrics import evaluate
-from genreray.report import ReportContext, confident_mistakes, most_doubtful, render, write_report
+from genreray.report import Calibration, ReportContext, confident_mistakes, most_doubtful, render, write_report
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -242,6 +242,12 @@ def test_a_page_needs_neither_history_nor_tables_of_tracks():
     text = Page(render(evaluate(np.eye(2), np.array([0, 1]), GENRES[:2]), bare)).text
     assert "2 validation tracks" in text
     assert "Training" not in text
+
+
+def test_calibration_is_told_before_and_after():
+    text = Page(render(scores_of(GENRES), context_of(GENRES, calibration=Calibration(1.337, 0.1234, 0.0321)))).text
+    assert "a temperature of 1.34, fitted on validation" in text
+    assert "12.3 % before and 3.2 % after" in text
 
 
 def test_a_diverged_loss_and_a_missing_validation_set_are_drawn_without_a_warning(recwarn):
