@@ -20,7 +20,7 @@ from genreray.errors import UserError
 _LARGE = ("mel", "mfcc")  # columns of raw bytes, which no encoding makes smaller
 _FILENAME = "__filename"  # what a pyarrow dataset calls the file of a row
 _READERS = 16  # footers read at a time
-_MOST_ROWS = 128  # tracks a part: some seconds of work, beside which what a task costs Ray is little
+_MOST_ROWS = 96  # tracks a part: some seconds of work, beside which what a task costs Ray is little
 _BLOCKS_PER_CPU = 4  # where there are few tracks: enough for all CPUs to end at about the same time
 _PARTS_AHEAD = 2  # some tens of megabytes each
 
