@@ -19,7 +19,8 @@ def start(cpus: int) -> None:
     machine.hold_to(cpus)
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    ray.init(address="local", num_cpus=cpus, logging_level="error", log_to_driver=False)
+    options = {"logging_level": "error", "log_to_driver": False, "include_dashboard": False}  # as genreray starts it
+    ray.init(address="local", num_cpus=cpus, **options)
     DataContext.get_current().enable_progress_bars = False
 
 

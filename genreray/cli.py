@@ -224,8 +224,10 @@ def reproduce(job: Reproduce, console: Console) -> int:
     if not worked:
         console.print("every system is trained and scored: nothing to do")
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    wide = console.width >= _WIDE or not console.is_terminal
-    kept = [i for i, name in enumerate(comparison_page.COLUMNS) if wide or name not in ("input", "report")]
+    if not console.is_terminal:  # a log has no edge
+        console = Console(file=console.file, width=max(console.width, _WIDE), highlight=False)
+    left_out = () if console.width >= _WIDE else ("input", "parameters", "report")
+    kept = [i for i, name in enumerate(comparison_page.COLUMNS) if name not in left_out]
     for i in kept:
         name = comparison_page.COLUMNS[i]
         shown.add_column(name, justify="left" if name in ("system", "input") else "right", overflow="fold")

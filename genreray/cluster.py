@@ -35,6 +35,9 @@ class Cluster:
         options: dict[str, Any] = {} if self.verbose else {"logging_level": "error", "log_to_driver": False}
         if not self.verbose:
             _quiet()
+        if address == "local":
+            # Of a Ray that ends with the job nobody looks at the dashboard, and it takes some of the CPUs' time.
+            options["include_dashboard"] = self.verbose
         try:
             ray.init(address=address, **options)
         except ConnectionError as error:

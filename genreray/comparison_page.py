@@ -44,11 +44,12 @@ def reported(found: Reported | None) -> str:
 
 def caption(comparison: Comparison) -> str:
     """Return in one sentence what the numbers are of."""
-    seeds = sorted({system.seeds for system in comparison.systems}) or [0]
+    seeds = max((system.seeds for system in comparison.systems), default=1)
+    over = f"mean of {seeds} seeds ± their standard deviation" if seeds > 1 else "of one seed"
     return (
         f"Accuracy in percent on {comparison.n:,} tracks of the {comparison.split} split "
         f"({comparison.split_method}, {len(comparison.genres)} genres; always guessing {comparison.majority_genre} "
-        f"gives {100 * comparison.majority_share:.1f}), mean of {seeds[-1]} seeds ± their standard deviation, and the "
+        f"gives {100 * comparison.majority_share:.1f}), {over}, and the "
         "95 % bootstrap interval over tracks. The report's numbers are of FMA-medium and a random split."
     )
 

@@ -137,7 +137,7 @@ def comparison_plot(systems: Sequence[System]) -> str:
         axes.set_xlim(0, 1)
         axes.set_xlabel("accuracy")
         _percent_axis(axes, "x")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.9 / (1.1 + 0.34 * len(systems)) - 0.05), ncols=2)
+        figure.legend(loc="outside lower center", ncols=2)
         return _svg(figure, "comparison", "accuracy of each system with its 95 % interval")
 
 
