@@ -72,6 +72,16 @@ def evaluate(
     return Evaluated(scores, counts, n_unscored=counts.get(Status.OK.value, 0) - len(known))
 
 
+def is_reported(report_uri: str, checkpoint_uri: str, features: FeatureSet, split: str) -> bool:
+    """Return whether there is a report already, of this checkpoint and of as many tracks of this split."""
+    where = storage.join(report_uri, report.METRICS_NAME)
+    if not storage.exists(where):
+        return False
+    about = storage.read_json(where)["about"]
+    same = about["split"] == split and sum(about["statuses"].values()) == len(features.rows(split))
+    return same and checkpoint.fingerprint(checkpoint_uri) in about["checkpoint"]
+
+
 def _check_output(report_uri: str) -> None:
     ours = {PREDICTIONS_FILE, report.HTML_NAME, report.METRICS_NAME, "summary.json"}
     if not storage.exists(report_uri):

@@ -5,13 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genreray.dataset import NO_LABEL, Clips
+from genreray.dataset import Clips
 from genreray.recipe import ClassWeights
-
-
-def class_counts(labels: Tensor, n_genres: int) -> Tensor:
-    """Return how many of the labels are of each genre: int64 [n_genres]."""
-    return torch.bincount(labels[labels != NO_LABEL], minlength=n_genres)
 
 
 def class_weights(counts: Tensor, kind: ClassWeights) -> Tensor:

@@ -11,13 +11,12 @@ from genreray.checkpoint import Settings
 from genreray.cluster import Cluster, Gpu
 from genreray.comparison import Comparison, Failure, System, Trial
 from genreray.errors import UserError, user_error_in
-from genreray.evaluate import PREDICTIONS_FILE, evaluate
+from genreray.evaluate import PREDICTIONS_FILE, evaluate, is_reported
 from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet
 from genreray.models.fitted import Fitted
 from genreray.progress import Progress
 from genreray.recipe import TrainingConfig
-from genreray.report import METRICS_NAME
 from genreray.train import train
 
 _SYSTEMS = "systems"  # holds a folder for each system, with one for each seed
@@ -116,7 +115,7 @@ def _trials(
             progress=Progress(progress.console, f"{name}, seed {seed}"),
             fma_features=fma_features,
         )
-        if not _is_scored(page, run, features, plan.split):
+        if not is_reported(page, run, features, plan.split):
             evaluate(
                 features.uri,
                 page,
@@ -146,16 +145,6 @@ def recipe(name: str, features: FeatureConfig, epochs: int | None, seed: int) ->
         epochs=epochs if epochs and in_steps else own.epochs,
         crop_frames=min(own.crop_frames, features.max_frames),
     )
-
-
-def _is_scored(page: str, run: str, features: FeatureSet, split: str) -> bool:
-    """Return whether the report at `page` is of this run and these tracks."""
-    where = storage.join(page, METRICS_NAME)
-    if not storage.exists(where):
-        return False
-    about = storage.read_json(where)["about"]
-    same = about["split"] == split and sum(about["statuses"].values()) == len(features.rows(split))
-    return same and checkpoint.fingerprint(run) in about["checkpoint"]
 
 
 def _read_trial(page: str, settings: Settings, validation_accuracy: float, seconds: float) -> Trial:

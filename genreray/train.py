@@ -87,18 +87,7 @@ def train(
             progress.line(line)
         cluster.connect()
         plan = plan_workers(1 if isinstance(settings.build(), Fitted) else workers, gpu)
-        task = WorkerTask(
-            run_uri=run_uri,
-            settings=settings,
-            config=config,
-            counts=_counts(features, settings.genres),
-            threads=plan.threads,
-            memory=plan.memory,
-        )
-        with _epoch_lines(run_uri, config.epochs, progress):
-            best = _fit(features, task, plan)
-        history = _check_history(run_uri)
-        checkpoint.copy(best, run_uri)
+        _run(run_uri, features, settings, config, plan, progress)
     history = _check_history(run_uri)
     return Trained(
         history=history,
@@ -110,6 +99,29 @@ def train(
         already_finished=finished,
         seconds=time.perf_counter() - started,
     )
+
+
+def _run(
+    run_uri: str,
+    features: FeatureSet,
+    settings: checkpoint.Settings,
+    config: TrainingConfig,
+    plan: Workers,
+    progress: Progress,
+) -> None:
+    """Train to the end, a line an epoch, and put the best epoch's checkpoint at the top of the run's folder."""
+    task = WorkerTask(
+        run_uri=run_uri,
+        settings=settings,
+        config=config,
+        counts=_counts(features, settings.genres),
+        threads=plan.threads,
+        memory=plan.memory,
+    )
+    with _epoch_lines(run_uri, config.epochs, progress):
+        best = _fit(features, task, plan)
+    _check_history(run_uri)
+    checkpoint.copy(best, run_uri)
 
 
 def _settings(

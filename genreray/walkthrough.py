@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from genreray import checkpoint, cli, demo, report, storage
+from genreray import cli, demo, report, storage
 from genreray.arguments import Demo
+from genreray.evaluate import is_reported
+from genreray.featureset import FeatureSet
 from genreray.progress import Progress
 from genreray.tag import CSV_FILE
 
@@ -32,7 +34,7 @@ def walk(job: Demo, console: Console) -> int:
     ]
     for command in commands:
         console.print(f"\n[bold]genreray {shlex.join(command)}[/bold]", soft_wrap=True)
-        if command[0] == "evaluate" and _is_reported(page, run):
+        if command[0] == "evaluate" and is_reported(page, run, FeatureSet.open(features), "test"):
             console.print("this report is of this run: nothing to do")
             continue
         code = cli.run([*command, *_ray_flags(job)], console)
@@ -65,11 +67,6 @@ def _shown(uri: str, folder: str, shown: str) -> str:
 
 def _ray_flags(job: Demo) -> list[str]:
     return [*(["--address", job.address] if job.address else []), *(["--verbose"] if job.verbose else [])]
-
-
-def _is_reported(page: str, run: str) -> bool:
-    metrics = storage.join(page, report.METRICS_NAME)
-    return storage.exists(metrics) and checkpoint.fingerprint(run) in storage.read_json(metrics)["about"]["checkpoint"]
 
 
 def _show_results(page: str, tags: str, console: Console) -> None:

@@ -5,7 +5,7 @@ from scipy.stats import chisquare
 from sklearn.utils.class_weight import compute_class_weight
 
 from genreray import imbalance
-from genreray.dataset import NO_LABEL, Clips
+from genreray.dataset import Clips
 
 LABELS = torch.tensor([0] * 60 + [1] * 6 + [2] * 24)
 COUNTS = torch.tensor([60, 6, 24])
@@ -13,11 +13,6 @@ COUNTS = torch.tensor([60, 6, 24])
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def test_counts_leave_out_unknown_genres():
-    labels = torch.tensor([2, 0, NO_LABEL, 2])
-    assert imbalance.class_counts(labels, 4).tolist() == [1, 0, 2, 0]
 
 
 def test_balanced_weights_are_scikit_learns():

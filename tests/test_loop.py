@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 from torch.nn import functional as F
 
-from genreray import dataset, imbalance, loop, models, schedule, tables
+from genreray import dataset, loop, models, schedule, tables
 from genreray.models.base import make_optimizer
 from genreray.models.mel_cnn import MelCnnConfig
 from genreray.recipe import TrainingConfig
@@ -40,7 +40,7 @@ def make_step(model, config, clips, optimizer=None, model_config=CONFIG):
         optimizer or make_optimizer(model, model_config),
         config,
         SMALL,
-        counts=imbalance.class_counts(clips.labels, 3),
+        counts=torch.bincount(clips.labels, minlength=3),
         steps_per_epoch=math.ceil(len(clips) / config.batch_size),
         device=CPU,
     )
