@@ -52,27 +52,40 @@ def fill_folder(folder: Path, contents: Sequence[bytes], n: int) -> None:
             shutil.copy(first, path)
 
 
-def write_features(folder: Path, contents: Sequence[bytes], n: int, config: FeatureConfig, block_size: int) -> None:
-    """Write FEATURES with `n` training rows: those of the given clips, each turned by another number of frames.
+def write_features(
+    folder: Path,
+    contents: Sequence[bytes],
+    n: int,
+    config: FeatureConfig,
+    block_size: int,
+    *,
+    n_validation: int = 0,
+) -> None:
+    """Write FEATURES with `n` rows: those of the given clips, each turned by another number of frames.
 
-    So every row differs from the others, and compresses as the features of music do.
+    The last `n_validation` are of the validation split, the others of training.
+
+    Every row differs from the others, and compresses as the features of music do.
     """
     found = [features.extract(audio.decode(content, config.sr, config.duration), config) for content in contents]
     parts = Parts(str(folder), tables.with_metadata(tables.FEATURES, table_settings(config, "official")))
     rng = np.random.default_rng(_SEED)
     for start in range(0, n, block_size):
-        rows = [_row(i, found[i % len(found)], config, rng) for i in range(start, min(n, start + block_size))]
+        rows = [
+            _row(i, "training" if i < n - n_validation else "validation", found[i % len(found)], config, rng)
+            for i in range(start, min(n, start + block_size))
+        ]
         parts.write(pa.Table.from_pylist(rows, schema=tables.FEATURES))
 
 
-def _row(number: int, made: Features, config: FeatureConfig, rng: np.random.Generator) -> dict[str, object]:
+def _row(number: int, split: str, made: Features, config: FeatureConfig, rng: np.random.Generator) -> dict[str, object]:
     n_frames = made.mel.shape[1]
     turn = int(rng.integers(n_frames))
     return {
         "track_id": f"{number:06d}",
         "uri": f"{number:06d}.mp3",
         "genre": list(STYLES)[number % len(STYLES)],
-        "split": "training",
+        "split": split,
         "status": Status.OK.value,
         "duration": n_frames * config.hop_length / config.sr,
         "n_frames": n_frames,
