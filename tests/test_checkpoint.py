@@ -41,6 +41,9 @@ def test_a_checkpoint_comes_back_as_it_was(folder):
     assert torch.equal(loaded.model(inputs), model(inputs))
     assert loaded.settings == SETTINGS
     assert not loaded.model.training
+    kernels = [parameter for parameter in loaded.model.parameters() if parameter.ndim == 4]
+    assert kernels
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
 def test_settings_are_plain_json_with_versions(folder):

@@ -95,6 +95,7 @@ def test_a_checkpoint_gives_the_same_logits(name, tmp_path):
     )
     checkpoint.save(str(tmp_path), model, settings)
     loaded = checkpoint.load(str(tmp_path))
+    model.to(memory_format=torch.channels_last)  # as checkpoints are loaded: sums are in another order there
     inputs = inputs_of(model, seed=1)
     assert torch.equal(loaded.model(inputs), model(inputs))
     assert loaded.settings == settings
