@@ -16,7 +16,7 @@ from genreray.dataset import Clips
 from genreray.features import FeatureConfig
 from genreray.models.base import GenreModel
 from genreray.objective import Objective
-from genreray.recipe import TrainingConfig
+from genreray.recipe import Precision, TrainingConfig
 from genreray.schedule import LearningRate
 
 
@@ -61,7 +61,7 @@ class Step:
         """Take step `step` (from 0) of `epoch` (from 1), on one crop of each clip; return the batch's Totals, [3]."""
         clips = batch.to(self.device)
         inputs, mix = self._augment(self._crops(clips, generator), generator)
-        with autocast(self.device):
+        with autocast(self.device, self._config.precision):
             logits = self.model(inputs)
         loss = self._objective(logits.float(), clips.labels, mix)
         self._optimizer.zero_grad(set_to_none=True)
@@ -138,9 +138,17 @@ def predict_and_embed(
 
 
 @torch.inference_mode()
-def crop_logits(model: nn.Module, batch: Clips, *, crop_frames: int, n_crops: int, device: torch.device) -> Tensor:
+def crop_logits(
+    model: nn.Module,
+    batch: Clips,
+    *,
+    crop_frames: int,
+    n_crops: int,
+    device: torch.device,
+    precision: Precision = "auto",
+) -> Tensor:
     """Return the logits of evenly spaced crops of each clip: float32 [n, n_crops, n_genres]."""
-    found = _over_crops(model, model, batch, crop_frames, n_crops, device)
+    found = _over_crops(model, model, batch, crop_frames, n_crops, device, precision)
     return torch.stack([logits.float() for logits in found], 1)
 
 
@@ -151,18 +159,20 @@ def _over_crops(
     crop_frames: int,
     n_crops: int,
     device: torch.device,
+    precision: Precision = "auto",
 ) -> list[Any]:
     """Return what `call`, of `model`, gives for each of the evenly spaced crops of the batch."""
     model.eval()
     clips = batch.to(device)
     starts = dataset.even_starts(clips.n_frames, crop_frames, n_crops)
-    with autocast(device):
+    with autocast(device, precision):
         return [call(dataset.crop(clips, place, crop_frames)) for place in starts.unbind(1)]
 
 
-def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which a forward pass computes in bf16 on a GPU, and in float32 elsewhere."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+def autocast(device: torch.device, precision: Precision = "auto") -> contextlib.AbstractContextManager[object]:
+    """Return the context in which a forward pass computes as asked; auto: in bf16 on a GPU, in float32 elsewhere."""
+    half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext()
 
 
 def _sums(loss: Tensor, scores: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ Schedule = Literal["constant", "cosine", "one_cycle"]
 Averaging = Literal["none", "ema", "swa"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Sampling = Literal["natural", "balanced"]
+Precision = Literal["auto", "float32", "bf16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,8 @@ class TrainingConfig:
     """Factor of the genres' log shares that training adds to the logits (Menon et al. 2021), 1 for all; 0 is off."""
     sampling: Sampling = "natural"
     """Draw every clip once an epoch (natural), or every genre equally often, with replacement (balanced)."""
+    precision: Precision = "auto"
+    """Numbers that forward passes of training compute in; auto is bf16 on a GPU and float32 on a CPU."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "crop_frames", "crops", "freq_mask_bins", "time_mask_frames"):

@@ -188,6 +188,7 @@ class Trainer:
                     crop_frames=self._config.crop_frames,
                     n_crops=self._config.crops,
                     device=self._device,
+                    precision=self._config.precision,
                 )
                 logits.append(found.cpu())
                 labels.append(known.labels)

@@ -114,6 +114,19 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("float32", torch.float32), ("auto", None)])
+def test_convolutions_compute_in_the_precision_that_is_asked_for(clips, precision, dtype):
+    seen = set()
+    model = build()
+    model.convolutions[0].register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+    step = make_step(model, TrainingConfig(batch_size=8, crop_frames=64, precision=precision), clips)
+    half = run_epoch(step, clips, 1)
+    loop.crop_logits(model, clips, crop_frames=64, n_crops=1, device=CPU, precision=precision)
+    assert seen == {dtype or torch.float32}
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert half.loss == pytest.approx(train(clips)[1][0].loss, rel=0.02)
+
+
 @pytest.mark.parametrize("averaging", [{"averaging": "ema", "ema_decay": 0.9}, {"averaging": "swa"}])
 def test_training_with_everything_on_learns_the_genres(clips, averaging):
     model, _, step = train(clips, epochs=16, **EVERYTHING, **averaging)
