@@ -1,21 +1,19 @@
-"""Augmentation of whole batches of crops on the device they are on: gain, masks over bands and time, mixup.
+"""Augmentation of whole batches of crops on the device they are on: all that a recipe asks for, one after another.
 
 What is random is drawn on the CPU, in tensors of a few numbers a clip, so that a run repeats itself on any device.
 """
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from genreray import channel, warp
+from genreray.draws import beta
 from genreray.features import FeatureConfig
-from genreray.mfcc_stats import STATISTICS
 from genreray.recipe import TrainingConfig
 
 _WITH_FRAMES = ("mel", "mfcc")
-_LEVELS = [STATISTICS.index(name) for name in ("max", "mean", "median", "min")]  # the rows that move with a level
 
 
 class Mix(NamedTuple):
@@ -35,29 +33,60 @@ class Augmentation:
     def __init__(self, config: TrainingConfig, features: FeatureConfig) -> None:
         self._config = config
         self._features = features
+        self._warped = config.freq_shift > 0 or config.time_stretch > 0
         self._masked = config.freq_masks > 0 or config.time_masks > 0
+        # Frames that crops must have when they come: more than the network sees, where they may be made faster.
+        self.n_frames = warp.frames_for(config.crop_frames, config.time_stretch)
 
     def __call__(self, inputs: dict[str, Tensor], generator: torch.Generator) -> tuple[dict[str, Tensor], Mix | None]:
         """Return the inputs augmented, and how clips were mixed, for their labels to be mixed too.
 
-        inputs: crops as stored, {"mel": uint8 [n, n_mels, frames], "mfcc": float16 [n, n_mfcc, frames], "mfcc_stats":
-        float32 [n, 7, n_mfcc]}; they come back as float32 in the same units (mel: 0..255) once anything is done.
+        inputs: crops as stored, {"mel": uint8 [n, n_mels, n_frames], "mfcc": float16 [n, n_mfcc, n_frames],
+        "mfcc_stats": float32 [n, 7, n_mfcc]}; they come back as float32 in the same units (mel: 0..255), and with
+        crop_frames frames, once anything is done.
         """
         config = self._config
-        if not (config.gain or self._masked or config.mixup):
+        channels = config.gain or config.equalise or config.mix_styles
+        if not (self._warped or channels or self._masked or config.mixup):
             return inputs, None
         inputs = {name: x.float() for name, x in inputs.items()}
         some = next(iter(inputs.values()))
         n, device = len(some), some.device
-        if config.gain:
-            decibels = (2 * torch.rand(n, generator=generator) - 1) * config.gain
-            inputs = gain(inputs, decibels.to(device), self._features)
+        if self._warped:
+            inputs = self._warp(inputs, n, device, generator)
+        if channels:
+            inputs = self._other_channel(inputs, n, device, generator)
         if self._masked:
             inputs = self._mask(inputs, n, generator)
         if not config.mixup:
             return inputs, None
         mix = draw_mix(n, config.mixup, generator, device)
         return {name: mix.of(x) for name, x in inputs.items()}, mix
+
+    def _warp(
+        self, inputs: dict[str, Tensor], n: int, device: torch.device, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        config = self._config
+        shifts = (2 * torch.rand(n, generator=generator) - 1) * config.freq_shift
+        speeds = warp.draw_speeds(n, config.time_stretch, generator)
+        places = torch.rand(n, generator=generator)
+        return warp.warp(inputs, shifts.to(device), speeds.to(device), places.to(device), config.crop_frames)
+
+    def _other_channel(
+        self, inputs: dict[str, Tensor], n: int, device: torch.device, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        config, n_mels = self._config, self._features.n_mels
+        if config.gain or config.equalise:
+            decibels = torch.zeros(n, n_mels)
+            if config.gain:
+                decibels += (2 * torch.rand((n, 1), generator=generator) - 1) * config.gain
+            if config.equalise:
+                decibels += channel.draw_curves(n, config.equalise, n_mels, generator)
+            inputs = channel.equalise(inputs, decibels.to(device), self._features)
+        if config.mix_styles:
+            partner, share = channel.draw_styles(n, config.mix_styles, generator)
+            inputs = channel.mix_styles(inputs, partner.to(device), share.to(device))
+        return inputs
 
     def _mask(self, inputs: dict[str, Tensor], n: int, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config
@@ -68,24 +97,6 @@ class Augmentation:
         bands = draw_spans(n, config.freq_masks, config.freq_mask_bins, n_mels, generator)
         stretches = draw_spans(n, config.time_masks, config.time_mask_frames, n_frames, generator)
         return mask(inputs, bands.to(device), stretches.to(device))
-
-
-def gain(inputs: dict[str, Tensor], decibels: Tensor, features: FeatureConfig) -> dict[str, Tensor]:
-    """Return float32 inputs as if each clip were louder by `decibels`, float32 [n].
-
-    mel: every grey level moves by decibels * 255 / top_db and stays within 0..255. MFCC: their orthonormal DCT takes a
-    constant g over n_mels bands to g * sqrt(n_mels) in coefficient 0 and to nothing in the others. mfcc_stats: so do
-    the max, mean, median and min of coefficient 0; the other rows do not depend on a level.
-    """
-    coefficient_0 = (decibels * math.sqrt(features.n_mels))[:, None]
-    changed = {name: x.clone() for name, x in inputs.items()}
-    if "mel" in changed:
-        changed["mel"].add_((decibels * 255 / features.top_db)[:, None, None]).clamp_(0, 255)
-    if "mfcc" in changed:
-        changed["mfcc"][:, 0] += coefficient_0
-    if "mfcc_stats" in changed:
-        changed["mfcc_stats"][:, _LEVELS, 0] += coefficient_0
-    return changed
 
 
 def mask(inputs: dict[str, Tensor], bands: Tensor, stretches: Tensor) -> dict[str, Tensor]:
@@ -124,7 +135,5 @@ def draw_mix(n: int, alpha: float, generator: torch.Generator, device: torch.dev
     are drawn at random, the mixtures are the same.
     """
     partner = torch.randperm(n, generator=generator)
-    # torch draws no Beta from a generator of one's own: numpy does, seeded from it.
-    seed = int(torch.randint(2**62, (), generator=generator))
-    share = np.random.default_rng(seed).beta(alpha, alpha, n)
-    return Mix(partner.to(device), torch.from_numpy(np.maximum(share, 1 - share)).float().to(device))
+    share = beta(n, alpha, generator)
+    return Mix(partner.to(device), torch.maximum(share, 1 - share).to(device))

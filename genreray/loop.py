@@ -74,7 +74,7 @@ class Step:
         return _sums(loss.detach() * len(clips), logits.detach(), clips.labels)
 
     def _crops(self, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
-        frames = self._config.crop_frames
+        frames = self._augment.n_frames
         if self._config.first_crop:
             return dataset.crop(clips, torch.zeros_like(clips.n_frames), frames)
         return dataset.crop(clips, dataset.random_starts(clips.n_frames, frames, generator), frames)

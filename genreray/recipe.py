@@ -10,6 +10,10 @@ Averaging = Literal["none", "ema", "swa"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Sampling = Literal["natural", "balanced"]
 Precision = Literal["auto", "float32", "bf16"]
+_OFF_AT_0 = (
+    *("clip_norm", "mixup", "freq_masks", "time_masks", "gain", "equalise", "freq_shift"),
+    *("patience", "logit_adjustment"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,14 @@ class TrainingConfig:
     """Frames of the longest such stretch; each one's length is drawn from 0 to this."""
     gain: float = 0.0
     """Decibels by which a crop is made louder or softer at most, drawn for each; 0 is off."""
+    equalise: float = 0.0
+    """Decibels by which a random curve over the mel bins makes them louder or softer at most; 0 is off."""
+    mix_styles: float = 0.0
+    """Share of the crops whose bins' mean and deviation are mixed with another clip's (Freq-MixStyle); 0 is off."""
+    freq_shift: float = 0.0
+    """Mel bins by which a crop is moved up or down at most, drawn for each; 0 is off."""
+    time_stretch: float = 0.0
+    """Share by which a crop is made faster or slower at most, 0.1 is from 1 / 1.1 to 1.1; 0 is off."""
     averaging: Averaging = "none"
     """Weights that are scored and kept: the last (none), or their mean over steps (ema) or over late epochs (swa)."""
     ema_decay: float = 0.999
@@ -69,10 +81,10 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "crop_frames", "crops", "freq_mask_bins", "time_mask_frames"):
             if getattr(self, name) < 1:
                 raise UserError(f"{_words(name)} is {getattr(self, name)}: give 1 or more")
-        for name in ("clip_norm", "mixup", "freq_masks", "time_masks", "gain", "patience", "logit_adjustment"):
+        for name in _OFF_AT_0:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{_words(name)} is {getattr(self, name)}: give 0 or more")
-        for name in ("warmup", "label_smoothing", "swa_start"):
+        for name in ("warmup", "label_smoothing", "swa_start", "mix_styles", "time_stretch"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{_words(name)} is {getattr(self, name)}: give a share from 0 to less than 1")
         if not 0 < self.ema_decay < 1:

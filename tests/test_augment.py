@@ -1,4 +1,5 @@
-import librosa
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from genreray.recipe import TrainingConfig
 CPU = torch.device("cpu")
 N, FRAMES = 6, 64
 ALL = {"gain": 3.0, "freq_masks": 2, "freq_mask_bins": 8, "time_masks": 2, "time_mask_frames": 16, "mixup": 0.4}
+MORE = {"equalise": 6.0, "mix_styles": 0.5, "freq_shift": 2.0}
 
 
 def generator(seed=0):
@@ -48,7 +50,7 @@ def test_a_recipe_without_augmentation_touches_and_draws_nothing(inputs):
 def test_all_at_once_repeats_itself_and_leaves_what_was_given(inputs, names):
     given = {name: inputs[name] for name in names}
     before = {name: x.clone() for name, x in given.items()}
-    apply = Augmentation(TrainingConfig(**ALL), SMALL)
+    apply = Augmentation(TrainingConfig(crop_frames=FRAMES, **ALL, **MORE), SMALL)
     first, again, other = (apply(given, generator(seed)) for seed in (1, 1, 2))
     for name in names:
         assert torch.equal(given[name], before[name])
@@ -60,9 +62,10 @@ def test_all_at_once_repeats_itself_and_leaves_what_was_given(inputs, names):
     assert torch.equal(first[1].share, again[1].share)
 
 
-@pytest.mark.parametrize("option", ["gain", "masks", "mixup"])
+@pytest.mark.parametrize("option", ["gain", "masks", "mixup", *MORE])
 def test_float_inputs_that_are_given_are_not_changed(inputs, option):
-    chosen = {name: value for name, value in ALL.items() if name == option or (option == "masks" and "mask" in name)}
+    every = {**ALL, **MORE}
+    chosen = {name: value for name, value in every.items() if name == option or (option == "masks" and "mask" in name)}
     given = floats(inputs)
     before = {name: x.clone() for name, x in given.items()}
     found, _ = Augmentation(TrainingConfig(**chosen), SMALL)(given, generator())
@@ -76,30 +79,22 @@ def test_float_crops_in_stored_units_give_what_bytes_give(inputs):
     assert torch.equal(network({"mel": inputs["mel"]}), network({"mel": inputs["mel"].float()}))
 
 
-def test_gain_moves_grey_levels_and_keeps_them_in_range(inputs):
-    decibels = torch.tensor([8.0, -8.0, 0.0, 0.0, 0.0, 0.0])
-    found = augment.gain(floats(inputs), decibels, SMALL)["mel"].numpy()
-    mel = inputs["mel"].numpy().astype(float)
-    assert found[0] == pytest.approx(np.minimum(mel[0] + 25.5, 255))  # 8 of 80 dB are a tenth of 255
-    assert found[1] == pytest.approx(np.maximum(mel[1] - 25.5, 0))
-    assert (found[2:] == mel[2:]).all()
-
-
-def test_gain_on_mfcc_is_what_librosa_computes_of_louder_decibels():
-    rng = np.random.default_rng(0)
-    decibels = rng.uniform(-60, 0, (2, SMALL.n_mels, FRAMES))
-    mfcc, louder = (librosa.feature.mfcc(S=decibels + g, n_mfcc=SMALL.n_mfcc) for g in (0, 4.5))
-    stats, expected = (np.stack([mfcc_stats(clip) for clip in x]) for x in (mfcc, louder))
-    given = {"mfcc": torch.from_numpy(mfcc).float(), "mfcc_stats": torch.from_numpy(stats)}
-    found = augment.gain(given, torch.tensor([4.5, 4.5]), SMALL)
-    assert found["mfcc"].numpy() == pytest.approx(louder, abs=1e-3)
-    assert found["mfcc_stats"].numpy() == pytest.approx(expected, abs=1e-3)
+def test_crops_that_may_be_made_faster_come_longer_and_leave_as_the_network_wants_them(inputs):
+    config = TrainingConfig(crop_frames=40, time_stretch=0.5)
+    apply = Augmentation(config, SMALL)
+    assert apply.n_frames == 60  # 39 steps of 1.5 frames, and the first
+    assert Augmentation(dataclasses.replace(config, time_stretch=0.0), SMALL).n_frames == 40
+    longer = {name: x if name == "mfcc_stats" else x[:, :, :60] for name, x in inputs.items()}
+    found, _ = apply(longer, generator())
+    assert [found[name].shape[2] for name in ("mel", "mfcc")] == [40, 40]
+    assert torch.equal(found["mfcc_stats"], inputs["mfcc_stats"])
 
 
 def test_gains_are_drawn_for_each_clip_up_to_the_limit():
-    mel = torch.full((2000, 1, 1), 128, dtype=torch.uint8)
+    mel = torch.full((2000, SMALL.n_mels, 1), 128, dtype=torch.uint8)
     found, _ = Augmentation(TrainingConfig(gain=4.0), SMALL)({"mel": mel}, generator())
-    decibels = (found["mel"].flatten().numpy() - 128) * 80 / 255
+    assert torch.equal(found["mel"], found["mel"][:, :1].expand_as(mel))
+    decibels = (found["mel"][:, 0, 0].numpy() - 128) * 80 / 255
     assert kstest(decibels, "uniform", (-4, 8)).pvalue > 0.001
 
 

@@ -110,6 +110,10 @@ EVERYTHING = {
     "time_masks": 1,
     "time_mask_frames": 10,
     "gain": 2.0,
+    "equalise": 2.0,
+    "mix_styles": 0.5,
+    "freq_shift": 1.0,
+    "time_stretch": 0.1,
     "class_weights": "sqrt",
 }
 

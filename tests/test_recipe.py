@@ -10,7 +10,8 @@ from genreray.recipe import TrainingConfig
 def test_by_default_every_option_is_off():
     config = TrainingConfig()
     numbers = ("warmup", "clip_norm", "label_smoothing", "mixup", "freq_masks", "time_masks", "gain", "patience")
-    assert [getattr(config, name) for name in (*numbers, "logit_adjustment")] == [0] * 9
+    more = ("equalise", "mix_styles", "freq_shift", "time_stretch", "logit_adjustment")
+    assert [getattr(config, name) for name in (*numbers, *more)] == [0] * 13
     chosen = (config.schedule, config.averaging, config.class_weights, config.sampling)
     assert chosen == ("constant", "none", "none", "natural")
 
@@ -22,7 +23,11 @@ def test_what_counts_something_is_1_or_more(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["clip_norm", "mixup", "freq_masks", "time_masks", "gain", "patience", "logit_adjustment"]
+    "name",
+    [
+        *("clip_norm", "mixup", "freq_masks", "time_masks", "gain", "equalise", "freq_shift", "patience"),
+        "logit_adjustment",
+    ],
 )
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
 def test_what_is_off_at_0_is_not_negative(name, value):
@@ -30,7 +35,7 @@ def test_what_is_off_at_0_is_not_negative(name, value):
         TrainingConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["warmup", "label_smoothing", "swa_start"])
+@pytest.mark.parametrize("name", ["warmup", "label_smoothing", "swa_start", "mix_styles", "time_stretch"])
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
 def test_shares_lie_below_1(name, value):
     with pytest.raises(UserError, match=f"^{name.replace('_', ' ')} is {value}: give a share from 0"):
