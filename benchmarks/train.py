@@ -26,11 +26,11 @@ from genreray.synthesis.styles import STYLES
 
 _METHOD = """\
 `genreray train --model {model}` with one worker on {cpus} CPUs, {n:,} training clips of {seconds:g} s and batches of
-{batch}, against a loop in a process of its own, at the priority of Ray's workers: the same network, optimiser, loss
-and threads, over as many batches of crops that lie ready in memory. Every run of the command is begun anew on a Ray
-that is up. Its rate is that of the time from the end of the first epoch, which also reads the features, to the end of
-the last of {epochs}: crops, shuffling, the scoring of {validation} validation clips, the checkpoint and Ray Train's
-report are in it."""
+{batch}, against a loop in a process of its own, at the priority of Ray's workers: the same network, order of memory,
+optimiser, loss and threads, over as many batches of crops that lie ready in memory. Every run of the command is begun
+anew on a Ray that is up. Its rate is that of the time from the end of the first epoch, which also reads the features,
+to the end of the last of {epochs}: crops, shuffling, the scoring of {validation} validation clips, the checkpoint and
+Ray Train's report are in it."""
 
 _COMMAND = "genreray train"
 _LOOP = "plain torch loop"
@@ -43,6 +43,8 @@ class TrainOptions(Options):
 
     repeats: int = 5
     """Rounds."""
+    warm_up: int = 1
+    """Rounds before them that are not counted."""
     model: str = "mel_cnn"
     """Name of an architecture that reads the log-mel and is trained by steps."""
     rows: int = 960
@@ -74,14 +76,14 @@ def run(options: TrainOptions) -> Section:
         material.write_features(features, contents, n, config, part_size(n, options.cpus), n_validation=_VALIDATION)
         ray_side.start(options.cpus)
         loop = ray.remote(_loop).options(num_cpus=1)  # in a process of the priority that Ray gives to its workers
-        runs = (folder / f"run-{i}" for i in range(1 + options.repeats))
+        runs = (folder / f"run-{i}" for i in range(options.warm_up + options.repeats))
         seconds = measure.interleave(
             {
                 _COMMAND: lambda: _command(features, next(runs), options),
                 _LOOP: lambda: ray.get(loop.remote(config, options)),
             },
             options.repeats,
-            warm_up=1,
+            options.warm_up,
         )
     rates = {side: [1 / value for value in values] for side, values in seconds.items()}
     method = _METHOD.format(
@@ -134,6 +136,7 @@ def _loop(config: FeatureConfig, options: TrainOptions) -> float:
     torch.manual_seed(0)
     family, n_genres, frames = models.family(options.model), len(STYLES), TrainingConfig.crop_frames
     network = models.build(options.model, family.config(), config, frames, n_genres).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(network, family.config())
     shape = (options.batch_size, config.n_mels, frames)
     batches = [torch.randint(256, shape, dtype=torch.uint8) for _ in range(_BATCHES)]

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import extract, feed, kernel, machine, measure, page, results, watch
+from benchmarks import extract, feed, kernel, machine, measure, page, results, train, watch
 from benchmarks.results import Claim, Line, Section
 from genreray.errors import UserError
 
@@ -122,6 +122,15 @@ def test_feeding_is_compared(ray_session, tmp_path):
     assert all(line.values[0] > 0 for line in found.lines)
     assert [claim.wanted for claim in found.claims] == [0.4, 1.0, 1.0]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_training_is_compared(ray_session):
+    found = train.run(train.TrainOptions(repeats=1, rows=32, epochs=2, seconds=10.0, batch_size=16, warm_up=0))
+    ours, loop = (line.values[0] for line in found.lines)
+    assert min(ours, loop) > 0
+    assert [claim.wanted for claim in found.claims] == [0.9]
+    assert found.claims[0].values == [pytest.approx(ours / loop)]
 
 
 def write_parts(folder, statuses, seconds):
