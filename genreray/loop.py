@@ -165,8 +165,12 @@ def _over_crops(
     model.eval()
     clips = batch.to(device)
     starts = dataset.even_starts(clips.n_frames, crop_frames, n_crops)
-    with autocast(device, precision):
-        return [call(dataset.crop(clips, place, crop_frames)) for place in starts.unbind(1)]
+    found = []
+    for place in starts.unbind(1):
+        crops = dataset.crop(clips, place, crop_frames)  # not under autocast, which on a CPU takes no float16
+        with autocast(device, precision):
+            found.append(call(crops))
+    return found
 
 
 def autocast(device: torch.device, precision: Precision = "auto") -> contextlib.AbstractContextManager[object]:

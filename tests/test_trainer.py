@@ -144,6 +144,18 @@ def test_inputs_are_standardised_by_the_training_clips(features):
     assert torch.allclose(mel.std.double(), valid.std(1, correction=0), rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["mfcc_cnn", "fusion_cnn"])
+def test_in_bf16_the_losses_are_nearly_those_of_float32(features, name):
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    both = [
+        run(trainer(features, name, dataclasses.replace(recipe, precision=precision)))[0]
+        for precision in ("float32", "bf16")
+    ]
+    for key in ("training_loss", "validation_loss"):
+        assert both[1][key] == pytest.approx(both[0][key], rel=0.1)
+        assert both[1][key] != both[0][key]
+
+
 @pytest.mark.parametrize("name", ["svm", "prior", "mlp"])
 def test_systems_on_statistics_are_trained_alike(features, tmp_path, name):
     recipe = dataclasses.replace(RECIPE, epochs=3 if name == "mlp" else 1)

@@ -56,6 +56,23 @@ class BranchDropout(nn.Module):
         return torch.cat([first * (draw >= self.share / 2), second * (draw < 1 - self.share / 2)], dim=1)
 
 
+class MfccTrunk(nn.Sequential):
+    """Convolutions over time whose kernels span all coefficients, each with a max pool by 2, a norm and ReLU."""
+
+    def __init__(self, filters: tuple[int, ...], kernel_size: int, shape: tuple[int, int]) -> None:
+        """Make the layers for MFCC of `shape`; raises UserError where there are too few frames."""
+        check_crop(shape, (1, 2 * 2 ** len(filters)))
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip((shape[0], *filters), filters, strict=False):
+            layers += [
+                nn.Conv1d(n_in, n_out, kernel_size, padding=kernel_size // 2, bias=False),
+                nn.MaxPool1d(2),
+                nn.BatchNorm1d(n_out),
+                nn.ReLU(),
+            ]
+        super().__init__(*layers)
+
+
 class FusionCnn(Pooled):
     """Residual blocks on the log-mel, convolutions over time on the MFCC, both standardised; pools; one linear layer.
 
@@ -88,17 +105,7 @@ class FusionCnn(Pooled):
         self.shapes = {"mel": (features.n_mels, crop_frames), "mfcc": (features.n_mfcc, crop_frames)}
         self.standardise = nn.ModuleDict({name: Standardise(shape[0]) for name, shape in self.shapes.items()})
         self.mel = ResidualTrunk(config.stem, config.filters, self.shapes["mel"])
-        check_crop(self.shapes["mfcc"], (1, 2 * 2 ** len(config.mfcc_filters)))
-        layers: list[nn.Module] = []
-        size = config.mfcc_kernel_size
-        for n_in, n_out in zip((features.n_mfcc, *config.mfcc_filters), config.mfcc_filters, strict=False):
-            layers += [
-                nn.Conv1d(n_in, n_out, size, padding=size // 2, bias=False),
-                nn.MaxPool1d(2),
-                nn.BatchNorm1d(n_out),
-                nn.ReLU(),
-            ]
-        self.mfcc = nn.Sequential(*layers)
+        self.mfcc = MfccTrunk(config.mfcc_filters, config.mfcc_kernel_size, self.shapes["mfcc"])
         sizes = (2 * config.filters[-1], 2 * config.mfcc_filters[-1])
         self.embedding_size = sum(sizes)
         self.head = nn.Sequential(
