@@ -66,11 +66,18 @@ class Augmentation:
     def _warp(
         self, inputs: dict[str, Tensor], n: int, device: torch.device, generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """Return the inputs shifted and stretched; MFCC, which do not tell what a shift makes of them, stretched."""
         config = self._config
-        shifts = (2 * torch.rand(n, generator=generator) - 1) * config.freq_shift
-        speeds = warp.draw_speeds(n, config.time_stretch, generator)
-        places = torch.rand(n, generator=generator)
-        return warp.warp(inputs, shifts.to(device), speeds.to(device), places.to(device), config.crop_frames)
+        warped = dict(inputs)
+        if config.freq_shift and "mel" in inputs:
+            warped["mel"] = warp.shift(inputs["mel"], warp.draw_shifts(n, config.freq_shift, generator).to(device))
+        if config.time_stretch:
+            speeds = warp.draw_speeds(n, config.time_stretch, generator).to(device)
+            places = torch.rand(n, generator=generator).to(device)
+            for name in _WITH_FRAMES:
+                if name in inputs:
+                    warped[name] = warp.stretch(warped[name], speeds, places, config.crop_frames)
+        return warped
 
     def _other_channel(
         self, inputs: dict[str, Tensor], n: int, device: torch.device, generator: torch.Generator

@@ -56,7 +56,7 @@ class TrainingConfig:
     """Decibels by which a random curve over the mel bins makes them louder or softer at most; 0 is off."""
     mix_styles: float = 0.0
     """Share of the crops whose bins' mean and deviation are mixed with another clip's (Freq-MixStyle); 0 is off."""
-    freq_shift: float = 0.0
+    freq_shift: int = 0
     """Mel bins by which a crop is moved up or down at most, drawn for each; 0 is off."""
     time_stretch: float = 0.0
     """Share by which a crop is made faster or slower at most, 0.1 is from 1 / 1.1 to 1.1; 0 is off."""

@@ -15,7 +15,7 @@ from genreray.recipe import TrainingConfig
 CPU = torch.device("cpu")
 N, FRAMES = 6, 64
 ALL = {"gain": 3.0, "freq_masks": 2, "freq_mask_bins": 8, "time_masks": 2, "time_mask_frames": 16, "mixup": 0.4}
-MORE = {"equalise": 6.0, "mix_styles": 0.5, "freq_shift": 2.0}
+MORE = {"equalise": 6.0, "mix_styles": 0.5, "freq_shift": 2, "time_stretch": 0.25}
 
 
 def generator(seed=0):
@@ -50,12 +50,12 @@ def test_a_recipe_without_augmentation_touches_and_draws_nothing(inputs):
 def test_all_at_once_repeats_itself_and_leaves_what_was_given(inputs, names):
     given = {name: inputs[name] for name in names}
     before = {name: x.clone() for name, x in given.items()}
-    apply = Augmentation(TrainingConfig(crop_frames=FRAMES, **ALL, **MORE), SMALL)
+    apply = Augmentation(TrainingConfig(crop_frames=48, **ALL, **MORE), SMALL)
     first, again, other = (apply(given, generator(seed)) for seed in (1, 1, 2))
     for name in names:
         assert torch.equal(given[name], before[name])
         assert first[0][name].dtype == torch.float32
-        assert first[0][name].shape == given[name].shape
+        assert first[0][name].shape == given[name].shape[:2] + ((48,) if name != "mfcc_stats" else (SMALL.n_mfcc,))
         assert first[0][name].isfinite().all()
         assert torch.equal(first[0][name], again[0][name])
         assert not torch.equal(first[0][name], other[0][name])
@@ -88,6 +88,12 @@ def test_crops_that_may_be_made_faster_come_longer_and_leave_as_the_network_want
     found, _ = apply(longer, generator())
     assert [found[name].shape[2] for name in ("mel", "mfcc")] == [40, 40]
     assert torch.equal(found["mfcc_stats"], inputs["mfcc_stats"])
+
+
+def test_a_shift_moves_the_mel_alone(inputs):
+    found, _ = Augmentation(TrainingConfig(crop_frames=FRAMES, freq_shift=5), SMALL)(inputs, generator())
+    assert not torch.equal(found["mel"], inputs["mel"].float())
+    assert all(torch.equal(found[name], inputs[name].float()) for name in ("mfcc", "mfcc_stats"))
 
 
 def test_gains_are_drawn_for_each_clip_up_to_the_limit():

@@ -112,7 +112,7 @@ EVERYTHING = {
     "gain": 2.0,
     "equalise": 2.0,
     "mix_styles": 0.5,
-    "freq_shift": 1.0,
+    "freq_shift": 1,
     "time_stretch": 0.1,
     "class_weights": "sqrt",
 }
