@@ -32,7 +32,7 @@ from genreray.errors import Status, UserError
 from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet, table_settings
 from genreray.genres import class_order
-from genreray.models import ModelConfig
+from genreray.models import GenreModel, ModelConfig
 from genreray.recipe import TrainingConfig
 from genreray.source import Source
 from genreray.trainer import SCORE, Trainer
@@ -55,6 +55,8 @@ class Quality:
     """Times that each is trained."""
     change: tuple[str, ...] = ()
     """Settings to change, such as epochs=80 mixup=0.2, of the recipe or the network."""
+    decay: float = 1.0
+    """Make the training split uneven: each genre has this share of the clips of the one before it; 1 is all clips."""
     test: bool = False
     """Show the scores on the test split, once all is chosen."""
     threads: int = 2
@@ -99,7 +101,8 @@ def write_features(data: Path, folder: Path) -> FeatureSet:
 
 def _row(row: dict[str, Any], n_frames: int, config: FeatureConfig) -> dict[str, Any]:
     grey = np.frombuffer(row["spectrogram"], np.uint8).reshape(config.n_mels, n_frames)
-    mfcc = scipy.fft.dct(grey.astype(np.float64), axis=0, norm="ortho")[: config.n_mfcc]
+    decibels = grey * (config.top_db / 255)
+    mfcc = scipy.fft.dct(decibels, axis=0, norm="ortho")[: config.n_mfcc]
     return {
         **{name: row[name] for name in ("track_id", "genre", "split")},
         "uri": row["track_id"],
@@ -115,6 +118,7 @@ def _row(row: dict[str, Any], n_frames: int, config: FeatureConfig) -> dict[str,
 def trial(features: FeatureSet, genres: list[str], name: str, seed: int, options: Quality) -> Trial:
     """Return one seed of a system, trained now or earlier with the same settings."""
     family = models.family(name)
+    features = thinned(features, options.decay, seed)
     longest = features.config.max_frames
     recipe = dataclasses.replace(family.training, seed=seed, crop_frames=min(family.training.crop_frames, longest))
     config, recipe = _changed(family.config(), recipe, options.change)
@@ -128,11 +132,31 @@ def trial(features: FeatureSet, genres: list[str], name: str, seed: int, options
         training=dataclasses.asdict(recipe),
         metrics={},
     )
-    told = json.dumps([name, dataclasses.asdict(config), dataclasses.asdict(recipe)], sort_keys=True)
+    uneven = [options.decay] if options.decay < 1 else []
+    told = json.dumps([name, dataclasses.asdict(config), dataclasses.asdict(recipe), *uneven], sort_keys=True)
     where = options.results / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
     if not where.exists():
         where.write_text(json.dumps(dataclasses.asdict(_train(features, settings, recipe))))
     return Trial(**json.loads(where.read_text()))
+
+
+def thinned(features: FeatureSet, decay: float, seed: int) -> FeatureSet:
+    """Return the features with fewer training clips, the i-th genre having decay ** i of its own, at least one.
+
+    Which genres are rare, and which of their clips are left, follows from the seed; the other splits stay whole.
+    """
+    if decay == 1:
+        return features
+    rng = np.random.default_rng(seed)
+    training = features.usable("training").sort_by("track_id")
+    genre = np.array(training.column("genre").to_pylist())
+    kept: list[str] = []
+    for i, name in enumerate(rng.permutation(class_order(genre))):
+        ids = np.array(training.column("track_id").to_pylist())[genre == name]
+        kept += rng.permutation(ids)[: max(1, round(decay**i * len(ids)))].tolist()
+    others = pa.compute.field("split") != "training"
+    index = features.index.filter(others | pa.compute.field("track_id").isin(kept))
+    return dataclasses.replace(features, index=index)
 
 
 def _changed(config: ModelConfig, recipe: TrainingConfig, changes: Sequence[str]) -> tuple[ModelConfig, TrainingConfig]:
@@ -168,31 +192,34 @@ def _train(features: FeatureSet, settings: Settings, recipe: TrainingConfig) -> 
         counts=[labels.count(genre) for genre in settings.genres],
         device=torch.device("cpu"),
     )
-    best: dict[str, list[list[float]]] = {}
-    lowest = float("inf")
+    best: dict[str, Any] = {SCORE: float("inf")}
+    weights: dict[str, torch.Tensor] = {}
     while not trainer.finished:
         entry = trainer.epoch()
-        if entry[SCORE] < lowest:  # what training would keep
-            lowest, best_epoch = entry[SCORE], entry["epoch"]
-            best = {
-                split: _predict(trainer, open_split(split), settings, entry["temperature"]) for split in _SPLITS[1:]
-            }
-    return Trial(best, best_epoch, time.perf_counter() - started)
+        if entry[SCORE] < best[SCORE]:  # what training would keep
+            best = entry
+            with trainer.scored_weights():
+                weights = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    seconds = time.perf_counter() - started
+    trainer.network.load_state_dict(weights)
+    probabilities = {
+        split: _predict(trainer.network, open_split(split), settings, best["temperature"]) for split in _SPLITS[1:]
+    }
+    return Trial(probabilities, best["epoch"], seconds)
 
 
-def _predict(trainer: Trainer, opened: Any, settings: Settings, temperature: float) -> list[list[float]]:
-    with trainer.scored_weights():
-        found = [
-            loop.predict(
-                trainer.network,
-                clips,
-                crop_frames=settings.crop_frames,
-                n_crops=settings.n_crops,
-                device=torch.device("cpu"),
-                temperature=temperature,
-            )
-            for clips in opened(trainer.network.inputs).batches(64)
-        ]
+def _predict(network: GenreModel, opened: Any, settings: Settings, temperature: float) -> list[list[float]]:
+    found = [
+        loop.predict(
+            network,
+            clips,
+            crop_frames=settings.crop_frames,
+            n_crops=settings.n_crops,
+            device=torch.device("cpu"),
+            temperature=temperature,
+        )
+        for clips in opened(network.inputs).batches(64)
+    ]
     probabilities: list[list[float]] = torch.cat(found).tolist()
     return probabilities
 
@@ -208,8 +235,8 @@ def _shown(trials: Sequence[Trial], features: FeatureSet, genres: list[str], spl
     scores = _scores(trials, features, genres, split)
     accuracies = [score.accuracy for score in scores]
     deviation = f" ±{statistics.stdev(accuracies):.3f}" if len(accuracies) > 1 else ""
-    loss = statistics.mean(score.log_loss for score in scores)
-    return f"{statistics.mean(accuracies):.3f}{deviation}, log loss {loss:.2f}"
+    f1, loss = (statistics.mean(getattr(score, name) for score in scores) for name in ("macro_f1", "log_loss"))
+    return f"{statistics.mean(accuracies):.3f}{deviation}, F1 {f1:.3f}, log loss {loss:.3f}"
 
 
 def _table(found: dict[str, list[Trial]], features: FeatureSet, genres: list[str], splits: Sequence[str]) -> Table:
