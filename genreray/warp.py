@@ -1,7 +1,6 @@
 """Crops moved along frequency and stretched in time, whole batches at once, on the device they are on.
 
-Values are moved and none is interpolated: a mean of two neighbours is smoother than what a network is scored on, and
-networks that were trained on such crops were found to be worse.
+Values are moved and none is interpolated: a mean of two neighbours is smoother than what a network is scored on.
 """
 
 import math

@@ -19,6 +19,7 @@ RECIPE = TrainingConfig(
     mixup=0.3,
     freq_masks=2,
     time_masks=2,
+    equalise=6.0,
     averaging="ema",
 )
 
