@@ -88,6 +88,7 @@ def extract(job: Extract, console: Console) -> int:
     """Run `genreray extract`."""
     from genreray import splits
     from genreray.extract import extract as extract_verb
+    from genreray.catalog import genre_parents
 
     catalog, split_method = splits.assign(_catalog(job), job.split_seed)
     if split_method != splits.OFFICIAL and storage.exists(job.features):
@@ -100,6 +101,7 @@ def extract(job: Extract, console: Console) -> int:
         cluster=_cluster(job),
         progress=Progress(console, "extract"),
     )
+        genre_parents=genre_parents(job.fma_metadata),
     facts = {**_throughput(outcome), "split": split_method}
     summary = Summary("extract", storage.absolute(job.features), outcome.seconds, outcome.counts, facts)
     # Beside the folder, not in it: whatever reads Parquet folders wants nothing else in them.

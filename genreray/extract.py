@@ -1,5 +1,6 @@
 """CATALOG -> FEATURES, on Ray Data: one task fetches, decodes, computes and writes a block of tracks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,16 @@ def extract(
     cluster: Cluster,
     progress: Progress,
     block_size: int | None = None,
+    genre_parents: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Compute the features of every track of `catalog` into Parquet below `features_uri`.
 
+    `genre_parents` is the tree of the catalog's genres, the parent by the child, which the table then carries.
     Tracks that are there already are not done again. One row comes out for each row that goes in; what went wrong
     with a track is its row's status and error.
     Raises UserError where the folder holds something else, or features made with other settings.
     """
-    schema = tables.with_metadata(tables.FEATURES, table_settings(config, split_method))
+    schema = tables.with_metadata(tables.FEATURES, table_settings(config, split_method, genre_parents))
 
     def stages(dataset: "ray.data.Dataset") -> "ray.data.Dataset":
         return feature_stage(dataset, config)

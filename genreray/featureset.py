@@ -1,6 +1,8 @@
 """FEATURES as found on disk: which part files, made with which settings, holding which tracks."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,7 +11,9 @@ from genreray import parts, storage, tables
 from genreray.errors import Status, UserError
 from genreray.features import FeatureConfig
 
-_INDEX = ("track_id", "uri", "genre", "artist", "split", "status", "error", "n_frames")
+Labels = Literal["genre", "genres"]
+
+_INDEX = ("track_id", "uri", "genre", "genres", "artist", "split", "status", "error", "n_frames")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +24,7 @@ class FeatureSet:
     config: FeatureConfig
     split_method: str
     index: pa.Table
+    genre_parents: Mapping[str, str] = dataclasses.field(default_factory=dict)  # the catalog's tree, by child
 
     @classmethod
     def open(cls, uri: str) -> "FeatureSet":
@@ -41,6 +46,7 @@ class FeatureSet:
             config=FeatureConfig.from_json(settings["features"], uri),
             split_method=settings["split_method"],
             index=parts.read_with_place(found, _INDEX, tables.FEATURES),
+            genre_parents=settings.get("genre_parents", {}),
         )
 
     def with_statistics(self, statistics: pa.Table, source: str) -> "FeatureSet":
@@ -79,17 +85,23 @@ class FeatureSet:
             )
         return rows
 
-    def usable(self, split: str) -> pa.Table:
-        """Return the rows of `index` in `split` that can be learnt from: features made, genre known.
+    def usable(self, split: str, labels: Labels = "genre") -> pa.Table:
+        """Return the rows of `index` in `split` that can be learnt from: features made, genre (or `genres`) known.
 
         Raises UserError where there are none.
         """
-        usable = self.rows(split).filter((pc.field("status") == Status.OK.value) & pc.field("genre").is_valid())
+        known = pc.field("genre").is_valid()
+        if labels == "genres":
+            known = known | pc.field("genres").is_valid()
+        usable = self.rows(split).filter((pc.field("status") == Status.OK.value) & known)
         if not len(usable):
             raise UserError(f"no track in the {split} split of {self.uri} has both a genre and features")
         return usable
 
 
-def table_settings(config: FeatureConfig, split_method: str) -> dict[str, object]:
-    """Return the metadata that every part of a FEATURES table carries."""
-    return {"table": "features", "features": config.to_json(), "split_method": split_method}
+def table_settings(
+    config: FeatureConfig, split_method: str, genre_parents: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """Return the metadata that every part of a FEATURES table carries; a tree of genres where there is one."""
+    tree = {"genre_parents": dict(genre_parents)} if genre_parents else {}
+    return {"table": "features", "features": config.to_json(), "split_method": split_method, **tree}

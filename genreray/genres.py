@@ -20,6 +20,37 @@ def class_order(genres: Iterable[str | None]) -> list[str]:
     return sorted({genre for genre in genres if genre is not None})
 
 
+def all_of(genre: str | None, genres: Iterable[str | None] | None, parents: Mapping[str, str]) -> set[str]:
+    """Return every genre of a track: its `genre`, its `genres`, and what is above them in `parents` (by child)."""
+    found: set[str] = set()
+    for one in (genre, *(genres or ())):
+        while one is not None and one not in found:
+            found.add(one)
+            one = parents.get(one)
+    return found
+
+
+def tree_order(genres: Iterable[str], parents: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Return the genres with their depths (0 at the top), each before those below it, in class order among siblings.
+
+    A genre whose parent is not among `genres` is at the top.
+    """
+    there = class_order(genres)
+    below: dict[str | None, list[str]] = {}
+    for genre in there:
+        parent = parents.get(genre)
+        below.setdefault(parent if parent in there else None, []).append(genre)
+    ordered: list[tuple[str, int]] = []
+
+    def add(parent: str | None, depth: int) -> None:
+        for genre in below.get(parent, ()):
+            ordered.append((genre, depth))
+            add(genre, depth + 1)
+
+    add(None, 0)
+    return ordered
+
+
 @dataclass(frozen=True)
 class GenreTree:
     """Genres by title, each under at most one parent, with the numbers FMA gives them."""
@@ -75,6 +106,10 @@ class GenreTree:
     def top_level(self, title: str) -> str:
         """Return the top-level genre over a genre, itself where it is one. Raises KeyError as `parent`."""
         return (self.ancestors(title) or [title])[-1]
+
+    def by_child(self) -> dict[str, str]:
+        """Return the parent of each genre that has one."""
+        return {title: parent for title, parent in self.parents.items() if parent is not None}
 
 
 def _rows(content: str | bytes, name: str) -> list[tuple[int, int, str]]:

@@ -63,10 +63,11 @@ class Parts:
         """Raise UserError where a part was made with other settings than this table's."""
         expected = tables.metadata_of(self.schema, self.uri)
         for uri, metadata in zip(files, _metadata(files), strict=True):
-            for key, value in expected.items():
-                if metadata.get(key) != value:
+            for key in [*expected, *sorted({*metadata} - {*expected})]:
+                there, here = metadata.get(key), expected.get(key)
+                if there != here:
                     raise UserError(
-                        f"{uri} was made with other settings ({tables.difference(key, metadata.get(key), value)}): "
+                        f"{uri} was made with other settings ({tables.difference(key, there, here)}): "
                         "give another folder, or the same settings"
                     )
 

@@ -28,20 +28,22 @@ def assign(catalog: pa.Table, seed: int = 0) -> tuple[pa.Table, str]:
 
     A catalog that has a split anywhere keeps it as it is, nulls included. Any other is split about 80/10/10
     among the tracks that have a genre, each genre alike, and no artist in two parts where artists are known
-    (a track without one counts as an artist of its own); a track without a genre stays null. Every genre is
+    (a track without one counts as an artist of its own); a track without a genre stays null. The genre of a track
+    that has only a list of several, for training on all of them, is here the first of them. Every genre is
     in every part where it has three artists (or tracks) that other genres do not need elsewhere. The result
     depends on the set of rows and on `seed`, never on the order of the rows.
     """
     if catalog["split"].null_count < catalog.num_rows:
         return catalog, OFFICIAL
-    labelled = pc.indices_nonzero(catalog["genre"].is_valid()).to_numpy()
+    strata = _strata(catalog)
+    labelled = pc.indices_nonzero(strata.is_valid()).to_numpy()
     if len(labelled) == 0:
         return catalog, NONE
     ids = catalog["track_id"].take(labelled)
     # The rows in an order that only their ids and the seed decide; every tie below falls by it.
     shuffle = np.random.default_rng(seed).permutation(len(labelled))
     rows = labelled[pc.sort_indices(ids).to_numpy()[shuffle]]
-    genres = _codes(catalog["genre"].take(rows))
+    genres = _codes(strata.take(rows))
     groups, how = _groups(catalog["artist"].take(rows))
     if len(rows) < len(SPLITS):
         parts, how = np.full(len(rows), _TRAINING), TOO_FEW
@@ -75,6 +77,13 @@ def keep(catalog: pa.Table, earlier: pa.Table) -> pa.Table:
     ]
     place = catalog.schema.get_field_index("split")
     return catalog.set_column(place, catalog.schema.field(place), pa.array(kept, pa.string()))
+
+
+def _strata(catalog: pa.Table) -> pa.ChunkedArray:
+    """Return the genre of each track, or else the first of its genres, or null."""
+    several = catalog["genres"].to_pylist()
+    first = pa.array([genres[0] if genres else None for genres in several], pa.string())
+    return pc.coalesce(catalog["genre"], pa.chunked_array([first]))
 
 
 def _codes(values: pa.ChunkedArray) -> _Ints:

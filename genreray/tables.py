@@ -91,3 +91,5 @@ def difference(key: str, one: Any, other: Any) -> str:
             if one.get(name) != other.get(name):
                 return f"{name} {one.get(name)}, not {other.get(name)}"
     return f"{key} {one}, not {other}"
+    if isinstance(one, dict) or isinstance(other, dict):  # too long to be written out
+        return f"{key} {'are' if one else 'are not'} given there"

@@ -12,6 +12,7 @@ from genreray.parts import Parts
 
 SMALL = FeatureConfig(n_mels=32, n_mfcc=13, duration=3.0)  # 130 frames: networks train on it in moments
 GENRES = ("Folk", "Jazz", "Rock")
+PARENTS = {"Oi": "Punk", "Punk": "Rock"}
 
 
 def feature_row(track_id: str, genre: str | None, split: str | None, n_frames: int, config: FeatureConfig) -> dict:
@@ -57,11 +58,33 @@ def feature_rows(n: int = 48, config: FeatureConfig = SMALL) -> list[dict]:
     return rows + [failed_row(f"bad-{split}", "Rock", split) for split in dict.fromkeys(splits)]
 
 
+def tree_rows(n: int = 96, config: FeatureConfig = SMALL) -> list[dict]:
+    """The tracks of `feature_rows`, with genres in PARENTS: half of Rock is Punk, by a bright band, half of that Oi."""
+    rows = feature_rows(n, config)
+    for split in ("training", "validation", "test"):
+        there = [row for row in rows if row["split"] == split and row["genre"] == "Rock" and row["status"] == "ok"]
+        for i, row in enumerate(there):
+            row["genres"] = [("Rock",), ("Punk", "Rock"), ("Rock",), ("Oi",)][i % 4]
+            if i % 2:
+                mel = np.frombuffer(row["mel"], np.uint8).reshape(config.n_mels, -1).copy()
+                mel[28 + i % 4 : 30 + i % 4] = 220  # the last bands, Oi's above Punk's
+                row["mel"] = mel.tobytes()
+    for row in rows:
+        if "genres" not in row and row["status"] == "ok":
+            row["genres"] = [row["genre"]]
+    return rows
+
+
 def write_features(
-    folder: Path, rows: list[dict], config: FeatureConfig = SMALL, block_size: int = 8, split_method: str = "official"
+    folder: Path,
+    rows: list[dict],
+    config: FeatureConfig = SMALL,
+    block_size: int = 8,
+    split_method: str = "official",
+    genre_parents: dict[str, str] | None = None,
 ) -> str:
     """Write rows as `genreray extract` does, without Ray, and return the folder's URI."""
-    schema = tables.with_metadata(tables.FEATURES, table_settings(config, split_method))
+    schema = tables.with_metadata(tables.FEATURES, table_settings(config, split_method, genre_parents))
     parts = Parts(str(folder), schema)
     for i in range(0, len(rows), block_size):
         parts.write(pa.Table.from_pylist(rows[i : i + block_size], schema=tables.FEATURES))

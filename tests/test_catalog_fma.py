@@ -153,3 +153,9 @@ def test_fma_with_wrong_arguments_is_refused(tmp_path):
         catalog.read_catalog(audio, fma_metadata=metadata, genre_column="style")
     with pytest.raises(UserError, match="not a folder"):
         catalog.read_catalog(f"{audio}/000", fma_metadata=metadata, subset="small")
+
+
+def test_the_tree_is_read_by_child_and_other_catalogs_have_none(tmp_path):
+    _, metadata = write_fma(tmp_path)
+    assert catalog.genre_parents(metadata) == {"Experimental Pop": "Pop"}
+    assert catalog.genre_parents(None) == {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genreray.errors import UserError
-from genreray.genres import GenreTree, class_order
+from genreray.genres import GenreTree, all_of, class_order, tree_order
 
 GENUINE = Path(__file__).parents[2] / "shared/data/fma/fma_metadata/genres.csv"
 
@@ -43,6 +43,31 @@ def test_parents_children_and_ancestors_of_a_hand_made_tree(tree):
         "Rock",
         "Old-Time / Historic",
     ]
+
+
+def test_a_tree_by_child_has_no_top(tree):
+    assert tree.by_child() == {"Punk": "Rock", "Post-Punk": "Punk", "Metal": "Rock"}
+
+
+@pytest.mark.parametrize(
+    ("genre", "genres", "expected"),
+    [
+        ("Rock", None, {"Rock"}),
+        (None, ["Post-Punk", "Old-Time / Historic"], {"Post-Punk", "Punk", "Rock", "Old-Time / Historic"}),
+        ("Metal", ["Punk", None], {"Metal", "Punk", "Rock"}),
+        ("Polka", [], {"Polka"}),
+        (None, None, set()),
+    ],
+)
+def test_a_track_has_its_genres_and_all_above_them(tree, genre, genres, expected):
+    assert all_of(genre, genres, tree.by_child()) == expected
+
+
+def test_the_order_of_a_tree_puts_each_genre_below_its_parent(tree):
+    genres = ["Rock", "Punk", "Post-Punk", "Metal", "Old-Time / Historic", "Polka"]
+    expected = [("Old-Time / Historic", 0), ("Polka", 0), ("Rock", 0), ("Metal", 1), ("Punk", 1), ("Post-Punk", 2)]
+    assert tree_order(genres, tree.by_child()) == expected
+    assert tree_order(["Post-Punk", "Metal"], tree.by_child()) == [("Metal", 0), ("Post-Punk", 0)]
 
 
 def test_bytes_with_a_byte_order_mark_read_as_the_text(tree):

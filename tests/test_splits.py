@@ -125,6 +125,17 @@ def test_tracks_without_a_genre_have_no_split():
     assert splits_of(table, "genre", "Rock") == set(SPLITS)
 
 
+def test_tracks_with_a_list_of_genres_alone_are_split_as_if_by_the_first_of_them():
+    by_genre = collection()
+    place = by_genre.schema.get_field_index("genre")
+    lists = pa.array([[genre, "Soul"] for genre in by_genre["genre"].to_pylist()], pa.list_(pa.string()))
+    by_list = by_genre.set_column(place, by_genre.schema.field(place), pa.nulls(len(by_genre), pa.string()))
+    by_list = by_list.set_column(place + 1, by_genre.schema.field("genres"), lists)
+    (ours, how), (expected, as_well) = splits.assign(by_list), splits.assign(by_genre)
+    assert ours["split"].equals(expected["split"])
+    assert how == as_well
+
+
 def test_a_track_without_an_artist_is_its_own_artist():
     table, how = splits.assign(catalog_of([("Rock", "a")] * 20 + [("Rock", None)] * 60))
     assert how == "artist-disjoint stratified 80/10/10"

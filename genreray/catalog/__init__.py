@@ -45,3 +45,8 @@ def read_catalog(
     if storage.exists(uri):
         raise UserError(f"{uri} is not a catalog: give a folder, a manifest ({manifest.KINDS}) or an audio file")
     raise UserError(f"{uri} does not exist: give a folder, a manifest ({manifest.KINDS}) or an audio file")
+
+
+def genre_parents(fma_metadata: str | None) -> dict[str, str]:
+    """Return the parent of each genre that has one: of FMA's tree, where its metadata are given; else of none."""
+    return {} if fma_metadata is None else fma.read_tree(fma_metadata).by_child()

@@ -37,7 +37,7 @@ def read(audio: str, metadata: str, subset: str | None = None) -> pa.Table:
         raise UserError(f"FMA has no subset {subset!r}: --subset is one of {', '.join(SUBSETS)}")
     if not storage.is_folder(audio):
         raise UserError(f"{audio} is not a folder: give FMA's audio folder, the one that holds 000/000002.mp3")
-    tree = GenreTree.from_csv(_content(metadata, "genres.csv"), storage.join(metadata, "genres.csv"))
+    tree = read_tree(metadata)
     where = _existing(metadata, "tracks.csv")
     tracks = _tracks(where)
     tracks = tracks[_ranks(tracks["subset"], where) <= SUBSETS.index(subset)]
@@ -58,6 +58,14 @@ def read(audio: str, metadata: str, subset: str | None = None) -> pa.Table:
         .select(CATALOG.names)
         .cast(CATALOG)
     )
+
+
+def read_tree(metadata: str) -> GenreTree:
+    """Return the tree in the genres.csv of the folder `metadata`.
+
+    Raises UserError where it is not there or not FMA's.
+    """
+    return GenreTree.from_csv(_content(metadata, "genres.csv"), storage.join(metadata, "genres.csv"))
 
 
 def _subset_in_name(audio: str) -> str:
