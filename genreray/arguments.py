@@ -8,6 +8,7 @@ import tyro
 from genreray import models
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.featureset import Labels
 from genreray.fetch.archives import HOST
 from genreray.recipe import TrainingConfig
 
@@ -86,6 +87,8 @@ class Train(Job):
     """Folder to write; an interrupted run goes on after its last epoch."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_MODEL
     """Architecture; --model NAME --help shows the flags of each."""
+    labels: Labels = "genre"
+    """What is learnt of each track: its one genre, or all its genres, in FMA's tree where FEATURES are of FMA."""
     fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """FMA's features.csv: models on MFCC statistics take its own, of whole tracks, instead of those of the clips."""
     workers: int = 1
@@ -126,7 +129,7 @@ class Tag(CatalogJob):
     checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
     """Folder that train wrote; the features are computed with its settings."""
     top_k: int = 3
-    """Genres given for each track, best first."""
+    """Genres given for each track, best first; of a model trained with --labels genres, all above their thresholds."""
     embedding: bool = False
     """Add a column with what the network's last layer sees of each track, a list of float32, for similarity search."""
     gpu: Gpu = "auto"

@@ -13,6 +13,7 @@ import torch
 from genreray import __version__, models, storage
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.hierarchy import Hierarchy
 from genreray.models import GenreModel, ModelConfig
 
 WEIGHTS = "model.safetensors"
@@ -35,6 +36,8 @@ class Settings:
     metrics: dict[str, float]  # of the epoch that the weights are from
     temperature: float = 1.0  # logits are divided by it (calibration)
     statistics: str = CLIP  # what mfcc_stats are of: the clip, or (FMA) the whole track as in FMA's features.csv
+    tree: dict[str, str] | None = None  # parent of each genre by child, {} without a tree; None: one genre a track
+    thresholds: dict[str, float] = dataclasses.field(default_factory=dict)  # of several genres: by genre
 
     def build(self) -> GenreModel:
         """Return the network with fresh weights, kernels in the order of memory that convolutions are fastest in."""
@@ -43,13 +46,19 @@ class Settings:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
+    def hierarchy(self) -> Hierarchy | None:
+        """Return what makes probabilities of several genres a track coherent; None where a track has one."""
+        return None if self.tree is None else Hierarchy(self.genres, self.tree)
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values, with the versions that made them."""
+        several = {"labels": {"parents": self.tree, "thresholds": self.thresholds}} if self.tree is not None else {}
         return {
             "format": _FORMAT,
             "model": {"name": self.model, **dataclasses.asdict(self.model_config)},
             "features": self.features.to_json(),
             "genres": self.genres,
+            **several,
             "input": {"crop_frames": self.crop_frames, "n_crops": self.n_crops, "statistics": self.statistics},
             "calibration": {"temperature": self.temperature},
             "training": self.training,
@@ -70,6 +79,7 @@ class Settings:
         try:
             model = dict(value["model"])
             name = model.pop("name")
+            several = value.get("labels")  # only where a track has several genres
             return cls(
                 model=name,
                 model_config=models.config_from_json(name, model, where),
@@ -81,11 +91,18 @@ class Settings:
                 metrics=dict(value["metrics"]),
                 temperature=float(value["calibration"]["temperature"]),
                 statistics=str(value["input"].get("statistics", CLIP)),
+                tree=None if several is None else dict(several["parents"]),
+                thresholds={} if several is None else _thresholds(several["thresholds"], value["genres"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{where} is damaged ({type(error).__name__}: {error}): train again, or copy it again"
             ) from error
+
+
+def _thresholds(value: dict[str, float], genres: list[str]) -> dict[str, float]:
+    """Return one for each genre; raises KeyError where one is missing."""
+    return {genre: float(value[genre]) for genre in genres}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from genreray.summary import Summary
 TOO_MANY_FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+_BEST = ("validation_loss", "validation_accuracy", "validation_mean_average_precision")  # of the epoch that is kept
 _WIDE = 140  # characters that all columns of a comparison need
 
 
@@ -87,8 +88,8 @@ def fetch(job: Fetch, console: Console) -> int:
 def extract(job: Extract, console: Console) -> int:
     """Run `genreray extract`."""
     from genreray import splits
-    from genreray.extract import extract as extract_verb
     from genreray.catalog import genre_parents
+    from genreray.extract import extract as extract_verb
 
     catalog, split_method = splits.assign(_catalog(job), job.split_seed)
     if split_method != splits.OFFICIAL and storage.exists(job.features):
@@ -100,8 +101,8 @@ def extract(job: Extract, console: Console) -> int:
         split_method=split_method,
         cluster=_cluster(job),
         progress=Progress(console, "extract"),
-    )
         genre_parents=genre_parents(job.fma_metadata),
+    )
     facts = {**_throughput(outcome), "split": split_method}
     summary = Summary("extract", storage.absolute(job.features), outcome.seconds, outcome.counts, facts)
     # Beside the folder, not in it: whatever reads Parquet folders wants nothing else in them.
@@ -133,17 +134,18 @@ def train(job: Train, console: Console) -> int:
         cluster=_cluster(job),
         progress=Progress(console, "train"),
         fma_features=job.fma_features,
+        labels=job.labels,
     )
     facts = {
         "model": job.model,
+        "labels": job.labels,
         "parameters": done.n_parameters,
         "genres": len(done.genres),
         "training_tracks": done.n_training,
         "validation_tracks": done.n_validation,
         "epochs": len(done.history),
         "best_epoch": done.best["epoch"],
-        "validation_loss": done.best["validation_loss"],
-        "validation_accuracy": done.best["validation_accuracy"],
+        **{name: done.best[name] for name in _BEST if name in done.best},
     }
     summary = Summary("train", storage.absolute(job.run), done.seconds, {}, facts)
     if done.already_finished:
@@ -172,15 +174,10 @@ def evaluate(job: Evaluate, console: Console) -> int:
         embedding=job.embedding,
         fma_features=job.fma_features,
     )
-    scores = done.scores
     facts = {
         "split": job.split,
-        "scored": scores.n,
-        "accuracy": scores.accuracy,
-        "accuracy_95": list(scores.accuracy_interval),
-        "majority": scores.majority_share,
-        "macro_f1": scores.macro_f1,
-        "log_loss": scores.log_loss,
+        "scored": done.scores.n,
+        **done.scores.headline(),
         "report": storage.join(storage.absolute(job.report), report.HTML_NAME),
     }
     seconds = time.perf_counter() - started

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.genres import all_of
 from genreray.mfcc_stats import STATISTICS, mfcc_stats
 
 NO_LABEL = -1  # the label of a clip whose genre is unknown
@@ -30,7 +31,7 @@ class Clips:
     track_ids: list[str]
     inputs: dict[str, Tensor]  # mel: uint8 [n, n_mels, frames]; mfcc: float16; mfcc_stats: float32 [n, 7, n_mfcc]
     n_frames: Tensor  # int64 [n]
-    labels: Tensor  # int64 [n], NO_LABEL where unknown
+    labels: Tensor  # int64 [n], NO_LABEL where unknown; of several genres a clip, bool [n, n_genres]
 
     def __len__(self) -> int:
         return len(self.track_ids)
@@ -45,6 +46,11 @@ class Clips:
         inputs = {name: _take(x, rows) for name, x in self.inputs.items()}
         ids = [self.track_ids[i] for i in rows.tolist()]
         return Clips(ids, inputs, self.n_frames[rows], self.labels[rows])
+
+    def labelled(self) -> "Clips":
+        """Return the clips that have a label."""
+        known = self.labels != NO_LABEL if self.labels.ndim == 1 else self.labels.any(1)
+        return self.select(torch.nonzero(known)[:, 0])
 
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator["Clips"]:
         """Yield every clip once in batches, shuffled where a generator is given; the last may be smaller.
@@ -93,24 +99,48 @@ def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, gen
 
 
 def load(
-    tables: Iterable[pa.Table], n: int, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]
+    tables: Iterable[pa.Table],
+    n: int,
+    names: Sequence[str],
+    config: FeatureConfig,
+    genres: Sequence[str],
+    parents: Mapping[str, str] | None = None,
 ) -> Clips:
-    """Return the clips of all `tables`, at most `n`, as `from_table` does of one, holding each in memory once."""
+    """Return the clips of all `tables`, at most `n`, as `from_table` does of one, holding each in memory once.
+
+    With `parents`, the tree of genres by child (empty where there is none), labels are bool [n, n_genres], true for
+    each of a clip's genres and for what is above them.
+    """
     inputs = {name: _room(n, name, config) for name in names}
     n_frames = torch.zeros(n, dtype=torch.int64)
-    labels = torch.full((n,), NO_LABEL, dtype=torch.int64)
-    place = {genre: i for i, genre in enumerate(genres)}
+    labels = no_labels(n, None if parents is None else len(genres))
     ids: list[str] = []
     for table in tables:
         table = table.slice(0, n - len(ids))
         rows = slice(len(ids), len(ids) + len(table))
         n_frames[rows] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
-        labels[rows] = torch.tensor([place.get(genre, NO_LABEL) for genre in table.column("genre").to_pylist()])
+        labels[rows] = _labels(table, genres, parents)
         for name, room in inputs.items():
             _fill(room[rows].numpy(), name, table, n_frames[rows].tolist())
         ids += table.column("track_id").to_pylist()
     count = len(ids)
     return Clips(ids, {name: room[:count] for name, room in inputs.items()}, n_frames[:count], labels[:count])
+
+
+def no_labels(n: int, n_genres: int | None) -> Tensor:
+    """Return the labels of `n` clips without any: NO_LABEL, or none of several genres."""
+    return torch.full((n,), NO_LABEL) if n_genres is None else torch.zeros((n, n_genres), dtype=torch.bool)
+
+
+def _labels(table: pa.Table, genres: Sequence[str], parents: Mapping[str, str] | None) -> Tensor:
+    place = {genre: i for i, genre in enumerate(genres)}
+    one = table.column("genre").to_pylist()
+    if parents is None:
+        return torch.tensor([place.get(genre, NO_LABEL) for genre in one])
+    labels = no_labels(len(table), len(genres))
+    for row, (genre, several) in enumerate(zip(one, table.column("genres").to_pylist(), strict=True)):
+        labels[row, [place[name] for name in all_of(genre, several, parents) if name in place]] = True
+    return labels
 
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:

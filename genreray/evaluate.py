@@ -5,12 +5,23 @@ import datetime
 
 import pyarrow as pa
 
-from genreray import checkpoint, metrics, predictions, report, resume, storage, tables
+from genreray import (
+    checkpoint,
+    metrics,
+    multilabel_metrics,
+    multilabel_report,
+    predictions,
+    report,
+    resume,
+    storage,
+    tables,
+)
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster, Gpu
 from genreray.errors import Status, UserError
 from genreray.featureset import FeatureSet
 from genreray.metrics import Scores
+from genreray.multilabel_metrics import MultiLabelScores
 from genreray.parts import count_statuses
 from genreray.predict import predict
 from genreray.progress import Progress
@@ -23,7 +34,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 class Evaluated:
     """What an evaluation found."""
 
-    scores: Scores
+    scores: Scores | MultiLabelScores
     counts: dict[str, int]  # tracks of the split per status
     n_unscored: int  # tracks with features whose genre is unknown, or unknown to the checkpoint
 
@@ -58,18 +69,35 @@ def evaluate(
     predicted = predict(
         features, checkpoint_uri, split=split, gpu=gpu, cluster=cluster, progress=progress, embedding=embedding
     )
-    known = predictions.scored(predicted, settings.genres)
+    several = settings.tree is not None
+    known = (predictions.scored_several if several else predictions.scored)(predicted, settings.genres)
     if not len(known):
         raise UserError(
             f"no track in the {split} split of {features.uri} has features and one of the checkpoint's genres "
             f"({', '.join(settings.genres)})"
         )
-    scores = metrics.evaluate(*predictions.arrays(known, settings.genres), settings.genres)
     counts = count_statuses(predicted.column("status"))
     context = _context(features, checkpoint_uri, settings, split, predicted, counts)
     storage.write_parquet(storage.join(report_uri, PREDICTIONS_FILE), _with_identity(predicted, checkpoint_uri))
-    report.write_report(report_uri, scores, context)
+    scores = (_report_several if several else _report)(report_uri, known, settings, context)
     return Evaluated(scores, counts, n_unscored=counts.get(Status.OK.value, 0) - len(known))
+
+
+def _report(report_uri: str, known: pa.Table, settings: Settings, context: report.ReportContext) -> Scores:
+    """Score predictions of one genre a track, and write what people and programs read of it."""
+    scores = metrics.evaluate(*predictions.arrays(known, settings.genres), settings.genres)
+    report.write_report(report_uri, scores, context)
+    return scores
+
+
+def _report_several(
+    report_uri: str, known: pa.Table, settings: Settings, context: report.ReportContext
+) -> MultiLabelScores:
+    """Do what `_report` does for several genres a track."""
+    limits = [settings.thresholds[genre] for genre in settings.genres]
+    scores = multilabel_metrics.evaluate(*predictions.arrays_several(known, settings.genres), limits, settings.genres)
+    multilabel_report.write_report(report_uri, scores, context, settings.tree or {}, known)
+    return scores
 
 
 def is_reported(report_uri: str, checkpoint_uri: str, features: FeatureSet, split: str) -> bool:
@@ -103,6 +131,7 @@ def _context(
 ) -> report.ReportContext:
     rows = predicted.select(["track_id", "genre", "true_genre", "confidence", "status", "error"]).to_pylist()
     described = settings.to_json()
+    owners = ("model", "training", "input", "features", "calibration")
     return report.ReportContext(
         model=settings.model,
         checkpoint=f"{storage.absolute(checkpoint_uri)} ({checkpoint.fingerprint(checkpoint_uri)})",
@@ -115,7 +144,7 @@ def _context(
         history=resume.read_history(checkpoint_uri),
         best_epoch=int(settings.metrics["epoch"]) if "epoch" in settings.metrics else None,
         calibration=_calibration(settings),
-        settings={name: described[name] for name in ("model", "training", "input", "features", "calibration")},
+        settings={name: described[name] for name in owners},
         mistakes=report.confident_mistakes(rows),
         doubtful=report.most_doubtful(rows),
         versions=checkpoint.versions(),

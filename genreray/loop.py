@@ -14,8 +14,9 @@ from genreray.augment import Augmentation
 from genreray.averaging import Average
 from genreray.dataset import Clips
 from genreray.features import FeatureConfig
+from genreray.hierarchy import Hierarchy, probabilities
 from genreray.models.base import GenreModel
-from genreray.objective import Objective
+from genreray.objective import Objective, SeveralGenres
 from genreray.recipe import Precision, TrainingConfig
 from genreray.schedule import LearningRate
 
@@ -41,11 +42,12 @@ class Step:
         steps_per_epoch: int,
         device: torch.device,
         counts: Tensor | None = None,
+        hierarchy: Hierarchy | None = None,
     ) -> None:
         """Make the step of `model` (a network, or DistributedDataParallel around it), which is on `device`.
 
         counts: training clips of each genre, over all workers, [n_genres], needed where imbalance is corrected in the
-        loss. The optimiser has its base learning rate.
+        loss. hierarchy: that of the genres, where clips have several. The optimiser has its base learning rate.
         """
         self.model = model
         self.network: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
@@ -54,7 +56,11 @@ class Step:
         self._optimizer = optimizer
         self._config = config
         self._augment = Augmentation(config, features)
-        self._objective = Objective.of(config, counts, device)
+        self._objective: Objective | SeveralGenres = (
+            Objective.of(config, counts, device)
+            if hierarchy is None
+            else SeveralGenres(hierarchy.to(device), config.label_smoothing)
+        )
         self._learning_rate = LearningRate(optimizer, config, steps_per_epoch)
 
     def __call__(self, batch: Clips, epoch: int, step: int, generator: torch.Generator) -> Tensor:
@@ -85,7 +91,7 @@ def train_epoch(step: Step, batches: Iterable[Clips], *, epoch: int, generator: 
 
     Crops and augmentation are drawn from `generator`, a CPU's. Returns the sums over all clips as they were trained
     on: the loss with all that the recipe adds to it, and the clips whose own label the logits got right, of mixtures
-    the label of the larger part.
+    the label of the larger part; where clips have several labels, any of them.
     """
     step.model.train()
     sums = torch.zeros(3, dtype=torch.float64, device=step.device)
@@ -102,23 +108,27 @@ def score(
     """Return the sums of log loss and correct labels over labelled clips, crops averaged."""
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for batch in batches:
-        probabilities = predict(model, batch, crop_frames=crop_frames, n_crops=n_crops, device=device)
+        found = predict(model, batch, crop_frames=crop_frames, n_crops=n_crops, device=device)
         labels = batch.labels.to(device)
-        log_loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), labels, reduction="sum")
-        sums += _sums(log_loss, probabilities, labels)
+        log_loss = F.nll_loss(found.clamp_min(1e-12).log(), labels, reduction="sum")
+        sums += _sums(log_loss, found, labels)
     return Totals(*sums.tolist())
 
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, batch: Clips, *, crop_frames: int, n_crops: int, device: torch.device, temperature: float = 1.0
+    model: nn.Module,
+    batch: Clips,
+    *,
+    crop_frames: int,
+    n_crops: int,
+    device: torch.device,
+    temperature: float = 1.0,
+    hierarchy: Hierarchy | None = None,
 ) -> Tensor:
-    """Return the probabilities of each clip, float32 [n, n_genres]: the mean over evenly spaced crops.
-
-    Logits are divided by `temperature` before the softmax (Guo et al. 2017).
-    """
+    """Return the probabilities of each clip, float32 [n, n_genres], over evenly spaced crops: see `probabilities`."""
     logits = crop_logits(model, batch, crop_frames=crop_frames, n_crops=n_crops, device=device)
-    return (logits / temperature).softmax(2).mean(1)
+    return probabilities(logits, hierarchy, temperature)
 
 
 @torch.inference_mode()
@@ -130,11 +140,12 @@ def predict_and_embed(
     n_crops: int,
     device: torch.device,
     temperature: float = 1.0,
+    hierarchy: Hierarchy | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return what `predict` does, and each clip's embedding, float32 [n, embedding_size]: the mean over its crops."""
     answers = _over_crops(model.answer, model, batch, crop_frames, n_crops, device)
     logits, embeddings = (torch.stack([part.float() for part in parts], 1) for parts in zip(*answers, strict=True))
-    return (logits / temperature).softmax(2).mean(1), embeddings.mean(1)
+    return probabilities(logits, hierarchy, temperature), embeddings.mean(1)
 
 
 @torch.inference_mode()
@@ -180,5 +191,6 @@ def autocast(device: torch.device, precision: Precision = "auto") -> contextlib.
 
 
 def _sums(loss: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
-    n_correct = (scores.argmax(1) == labels).sum()
+    best = scores.argmax(1)
+    n_correct = (best == labels).sum() if labels.ndim == 1 else labels.gather(1, best[:, None]).sum()
     return torch.stack([loss.double(), n_correct.double(), torch.tensor(float(len(labels)), device=loss.device)])

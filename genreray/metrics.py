@@ -70,6 +70,16 @@ class Scores:
     calibration: tuple[CalibrationBin, ...]
     coverage: tuple[CoveragePoint, ...]
 
+    def headline(self) -> dict[str, Any]:
+        """Return the numbers to be looked at first."""
+        return {
+            "accuracy": self.accuracy,
+            "accuracy_95": list(self.accuracy_interval),
+            "majority": self.majority_share,
+            "macro_f1": self.macro_f1,
+            "log_loss": self.log_loss,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers, none of them NaN."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from genreray import imbalance
 from genreray.augment import Mix
+from genreray.hierarchy import Hierarchy
 from genreray.recipe import TrainingConfig
 
 
@@ -46,3 +47,23 @@ class Objective(NamedTuple):
         smoothing = self.label_smoothing
         total = F.cross_entropy(adjusted, targets, self.weights, label_smoothing=smoothing, reduction="sum")
         return total / len(labels)
+
+
+class SeveralGenres(NamedTuple):
+    """The binary cross entropy of every genre of each clip, coherent in the tree of genres: see `Hierarchy.loss`."""
+
+    hierarchy: Hierarchy
+    label_smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, labels: Tensor, mix: Mix | None = None) -> Tensor:
+        """Return the mean loss over clips and genres of float logits [n, n_genres] for bool labels [n, n_genres].
+
+        Of a mixture it is the losses of both clips' labels, mixed: without a tree that is the loss of the mixed
+        labels, and in one it stays clear which child a parent is to be learnt by.
+        """
+        loss = self.hierarchy.loss(logits, labels, self.label_smoothing)
+        if mix is not None:
+            other = self.hierarchy.loss(logits, labels[mix.partner], self.label_smoothing)
+            share = mix.share[:, None]
+            loss = share * loss + (1 - share) * other
+        return loss.mean()

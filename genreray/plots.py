@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from genreray.comparison import System
 from genreray.metrics import CalibrationBin, Scores
+from genreray.multilabel_metrics import MultiLabelScores
 
 # Each colour is drawn as its light value, then made the page's variable, so that a dark page has light curves.
 INK, SOFT, LINE = "#1b1f24", "#59636e", "#dfe3e8"
@@ -50,11 +52,12 @@ _SIZE = (5.4, 3.5)  # inches; narrow, so that the text is still legible at the w
 _WIDE = 8.0
 _TALL = (_SIZE[0], 4.4)
 _MOST_MARKED = 40
+_LETTER = 0.013  # width of one beside a point, of the plot's
 _FEWEST_TRACKS = 10  # the coverage curve's left end is noise below this
 
 
 def training_curve(history: Sequence[Mapping[str, Any]], quantity: str, best_epoch: int | None) -> str:
-    """Plot `quantity` ("loss" or "accuracy") of training and validation by epoch, `best_epoch` marked."""
+    """Plot `quantity` (such as "loss" or "accuracy") of training and validation by epoch, `best_epoch` marked."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
@@ -71,7 +74,7 @@ def training_curve(history: Sequence[Mapping[str, Any]], quantity: str, best_epo
         if quantity == "accuracy":
             _percent_axis(axes, "y")
         _legend(axes)
-        return _svg(figure, f"training-{quantity}", f"{quantity} of training and validation by epoch")
+        return _svg(figure, f"training-{quantity}", f"{quantity.replace('_', ' ')} of training and validation by epoch")
 
 
 def reliability_diagram(scores: Scores) -> str:
@@ -116,6 +119,50 @@ def coverage_curve(scores: Scores) -> str:
         _percent_axis(axes, "y")
         _legend(axes)
         return _svg(figure, "coverage", "accuracy against the share of tracks labelled")
+
+
+def precision_by_share(scores: MultiLabelScores, top_level: Sequence[str]) -> str:
+    """Plot each genre's average precision against its share of the tracks, and what an order by chance would have."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDE, 4.6), layout="constrained")
+        axes = figure.subplots()
+        at_top: list[tuple[float, float, str]] = []
+        below: list[tuple[float, float, str]] = []
+        for genre in scores.per_genre:
+            if genre.average_precision is not None:
+                point = (genre.support / scores.n, genre.average_precision, genre.genre)
+                (at_top if genre.genre in top_level else below).append(point)
+        least = min(share for share, *_ in at_top + below)
+        chance = np.geomspace(least, 1, 50)
+        axes.plot(chance, chance, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="order by chance")
+        for points, colour, size, name in ((below, GREY, 3.5, "subgenres"), (at_top, ACCENT, 5.5, "top-level genres")):
+            if points:
+                shares, precisions, _ = zip(*points, strict=True)
+                axes.plot(shares, precisions, "o", color=colour, markersize=size, label=name if below else "genres")
+        for share, precision, name in _apart(at_top, least):
+            axes.annotate(name, (share, precision), (5, 4), textcoords="offset points", fontsize=9, color=SOFT)
+        axes.set_xscale("log")
+        axes.set(ylim=(-0.02, 1.03), xlabel="share of the tracks", ylabel="average precision")
+        _percent_axis(axes, "x")
+        _legend(axes)
+        return _svg(figure, "precision-by-share", "average precision of each genre against its share of the tracks")
+
+
+def _apart(points: Sequence[tuple[float, float, str]], least: float) -> list[tuple[float, float, str]]:
+    """Return the points (share, precision, name) whose names have room, the most frequent genres first."""
+    width, height = -math.log(least) or 1.0, 0.05  # of the plot, in log shares, and of a line
+    chosen: list[tuple[float, float, str]] = []
+    for share, precision, name in sorted(points, reverse=True):
+        left = math.log(share)
+        overlaps = (
+            abs(precision - other) < height
+            and math.log(place) < left + (len(name) + 1) * _LETTER * width
+            and left < math.log(place) + (len(label) + 1) * _LETTER * width
+            for place, other, label in chosen
+        )
+        if not any(overlaps):
+            chosen.append((share, precision, name))
+    return chosen
 
 
 def comparison_plot(systems: Sequence[System]) -> str:

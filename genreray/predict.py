@@ -9,7 +9,7 @@ import ray
 import ray.data
 import torch
 
-from genreray import checkpoint, dataset, loop, tables
+from genreray import checkpoint, dataset, labels, loop, predictions, tables
 from genreray.checkpoint import Checkpoint
 from genreray.cluster import Cluster, Gpu, wants_gpu
 from genreray.errors import Status, UserError
@@ -32,7 +32,7 @@ def predict(
 ) -> pa.Table:
     """Return PREDICTIONS with the probabilities of all genres for every row in `split` (or all), by track id.
 
-    With `embedding`, that column too.
+    With `embedding`, that column too; where a track has several genres, those of tables.TO_SCORE.
     Raises UserError where the features were made with other settings than the checkpoint's.
     """
     settings = checkpoint.load_settings(checkpoint_uri)
@@ -44,25 +44,37 @@ def predict(
     index = features.rows(split)
     cluster.connect()
     columns = ["track_id", "uri", "genre", "status", "error", "n_frames"]
+    to_score = settings.tree is not None
+    if to_score:
+        columns.append("genres")
     rows = row_dataset(index, [*columns, *dataset.columns(settings.build().inputs)])
-    predicted = prediction_stage(rows, checkpoint_uri, top_k=len(settings.genres), gpu=gpu, embedding=embedding)
+    predicted = prediction_stage(
+        rows, checkpoint_uri, top_k=len(settings.genres), gpu=gpu, embedding=embedding, to_score=to_score
+    )
     found = []
     with progress.track(len(index)) as advance:
         for block in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
             found.append(block)
             advance(len(block))
-    return pa.concat_tables(found).cast(tables.predictions(embedding)).sort_by("track_id")
+    return pa.concat_tables(found).cast(tables.predictions(embedding, to_score)).sort_by("track_id")
 
 
 def prediction_stage(
-    rows: "ray.data.Dataset", checkpoint_uri: str, *, top_k: int, gpu: Gpu, embedding: bool = False
+    rows: "ray.data.Dataset",
+    checkpoint_uri: str,
+    *,
+    top_k: int,
+    gpu: Gpu,
+    embedding: bool = False,
+    to_score: bool = False,
 ) -> "ray.data.Dataset":
-    """Add the stage that turns rows of FEATURES into rows of PREDICTIONS."""
+    """Add the stage that turns rows of FEATURES into rows of PREDICTIONS; the other arguments are `predict_rows`'."""
     arguments = {
         "checkpoint_uri": checkpoint_uri,
         "fingerprint": checkpoint.fingerprint(checkpoint_uri),
         "top_k": top_k,
         "embedding": embedding,
+        "to_score": to_score,
     }
     if not wants_gpu(gpu):
         return rows.map_batches(predict_block, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow")
@@ -79,20 +91,19 @@ def prediction_stage(
 class GpuPredictor:
     """An actor that holds the network on its GPU."""
 
-    def __init__(self, checkpoint_uri: str, fingerprint: str, top_k: int, embedding: bool) -> None:
+    def __init__(self, checkpoint_uri: str, fingerprint: str, **how: Any) -> None:
         self._checkpoint = _load(checkpoint_uri, fingerprint)
         self._checkpoint.model.cuda()
-        self._top_k = top_k
-        self._embedding = embedding
+        self._how = how
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of PREDICTIONS for rows of FEATURES."""
-        return predict_rows(block, self._checkpoint, self._top_k, torch.device("cuda"), self._embedding)
+        return predict_rows(block, self._checkpoint, device=torch.device("cuda"), **self._how)
 
 
-def predict_block(block: pa.Table, checkpoint_uri: str, fingerprint: str, top_k: int, embedding: bool) -> pa.Table:
+def predict_block(block: pa.Table, checkpoint_uri: str, fingerprint: str, **how: Any) -> pa.Table:
     """Return rows of PREDICTIONS for rows of FEATURES, with the checkpoint kept in the worker's memory."""
-    return predict_rows(block, _load(checkpoint_uri, fingerprint), top_k, torch.device("cpu"), embedding)
+    return predict_rows(block, _load(checkpoint_uri, fingerprint), device=torch.device("cpu"), **how)
 
 
 @functools.lru_cache(maxsize=1)
@@ -105,51 +116,60 @@ def _load(checkpoint_uri: str, fingerprint: str) -> Checkpoint:
 
 
 def predict_rows(
-    rows: pa.Table, trained: Checkpoint, top_k: int, device: torch.device, embedding: bool = False
+    rows: pa.Table,
+    trained: Checkpoint,
+    top_k: int,
+    device: torch.device,
+    embedding: bool = False,
+    to_score: bool = False,
 ) -> pa.Table:
-    """Return one row of PREDICTIONS for each row of FEATURES, the `top_k` most probable genres in it."""
+    """Return one row of PREDICTIONS for each row of FEATURES.
+
+    Its genres are the `top_k` most probable ones; where a track has several, those above their thresholds, and with
+    `to_score` the columns of tables.TO_SCORE.
+    """
     settings = trained.settings
-    ok = pc.equal(rows.column("status"), Status.OK.value)
-    clips = rows.filter(ok)
+    clips = rows.filter(pc.equal(rows.column("status"), Status.OK.value))
+    hierarchy = settings.hierarchy()
+    how: dict[str, Any] = {
+        "crop_frames": settings.crop_frames,
+        "n_crops": settings.n_crops,
+        "device": device,
+        "temperature": settings.temperature,
+        "hierarchy": None if hierarchy is None else hierarchy.to(device),
+    }
     found: list[dict[str, Any]] = []
     for i in range(0, len(clips), _BATCH):
         batch = dataset.from_table(clips.slice(i, _BATCH), trained.model.inputs, settings.features, settings.genres)
-        how: dict[str, Any] = {
-            "crop_frames": settings.crop_frames,
-            "n_crops": settings.n_crops,
-            "device": device,
-            "temperature": settings.temperature,
-        }
         if embedding:
             probabilities, embeddings = loop.predict_and_embed(trained.model, batch, **how)
             extra = [{"embedding": row} for row in embeddings.tolist()]
         else:
             probabilities, extra = loop.predict(trained.model, batch, **how), [{}] * len(batch)
-        ranked = [_ranked(row, settings.genres, top_k) for row in probabilities.tolist()]
-        found += [{**row, **more} for row, more in zip(ranked, extra, strict=True)]
-    predictions = iter(found)
+        values = probabilities.cpu().numpy()
+        if hierarchy is None:
+            answers = predictions.of_one_genre(values, settings.genres, top_k)
+        else:
+            answers = predictions.of_several_genres(values, settings.genres, settings.thresholds, hierarchy, to_score)
+        found += [{**answer, **more} for answer, more in zip(answers, extra, strict=True)]
+    return _joined(rows, found, settings, tables.predictions(embedding, to_score))
+
+
+def _joined(rows: pa.Table, found: list[dict[str, Any]], settings: checkpoint.Settings, schema: pa.Schema) -> pa.Table:
+    """Return rows of PREDICTIONS: what is known of each row of FEATURES, and what was found of those that are ok."""
+    answers = iter(found)
     columns = [name for name in ("track_id", "uri", "status", "error") if name in rows.schema.names]
+    truth = [{"true_genre": genre} for genre in rows.column("genre").to_pylist()]
+    if "true_genres" in schema.names:
+        several = labels.all_genres(rows, settings.tree or {})
+        truth = [{**row, "true_genres": genres} for row, genres in zip(truth, several, strict=True)]
     return pa.Table.from_pylist(
         [
-            {
-                **row,
-                "true_genre": genre,
-                **(next(predictions) if row["status"] == Status.OK.value else {}),
-            }
-            for row, genre in zip(rows.select(columns).to_pylist(), rows.column("genre").to_pylist(), strict=True)
+            {**row, **true, **(next(answers) if row["status"] == Status.OK.value else {})}
+            for row, true in zip(rows.select(columns).to_pylist(), truth, strict=True)
         ],
-        schema=tables.predictions(embedding),
+        schema=schema,
     )
-
-
-def _ranked(probabilities: list[float], genres: list[str], top_k: int) -> dict[str, Any]:
-    """Return the prediction columns of one track; equal probabilities stay in class order."""
-    order = sorted(range(len(genres)), key=lambda i: -probabilities[i])[:top_k]
-    return {
-        "genre": genres[order[0]],
-        "confidence": probabilities[order[0]],
-        "genres": [{"genre": genres[i], "probability": probabilities[i]} for i in order],
-    }
 
 
 def _shown(settings: checkpoint.Settings) -> str:

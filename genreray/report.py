@@ -12,6 +12,7 @@ from markupsafe import Markup
 from genreray import pages, plots, storage
 from genreray.errors import Status
 from genreray.metrics import Scores
+from genreray.multilabel_metrics import MultiLabelScores
 
 HTML_NAME = "report.html"
 METRICS_NAME = "metrics.json"
@@ -98,7 +99,7 @@ def write_report(folder_uri: str, scores: Scores, context: ReportContext) -> Non
     storage.write_json(storage.join(folder_uri, METRICS_NAME), metrics_json(scores, context))
 
 
-def metrics_json(scores: Scores, context: ReportContext) -> dict[str, Any]:
+def metrics_json(scores: Scores | MultiLabelScores, context: ReportContext) -> dict[str, Any]:
     """Return the scores as plain values, and under `about` what they were measured on."""
     about = {
         "model": context.model,
@@ -143,16 +144,23 @@ def render(scores: Scores, context: ReportContext) -> str:
         absent=[genre for genre in ranked if not genre.support],
         matrix=_matrix(scores),
         confusions=_confusions(scores),
-        few=_FEW_TRACKS,
-        seconds=_duration(context.history),
         half=min(scores.coverage, key=lambda point: abs(point.coverage - 0.5)),
         guess_loss=math.log(len(scores.genres)),
         curves={name: Markup(svg) for name, svg in _curves(scores, context).items()},
-        statuses=_statuses(context.statuses),
-        unscored=context.statuses.get(Status.OK, scores.n) - scores.n,
-        failures=context.failures[:_SHOWN_FAILURES],
-        settings={owner: _flat(values) for owner, values in context.settings.items() if values},
+        **shared_values(context, scores.n),
     )
+
+
+def shared_values(context: ReportContext, n_scored: int) -> dict[str, Any]:
+    """Return what every report's page needs of the context."""
+    return {
+        "few": _FEW_TRACKS,
+        "seconds": _duration(context.history),
+        "statuses": _statuses(context.statuses),
+        "unscored": context.statuses.get(Status.OK, n_scored) - n_scored,
+        "failures": context.failures[:_SHOWN_FAILURES],
+        "settings": {owner: _flat(values) for owner, values in context.settings.items() if values},
+    }
 
 
 def _curves(scores: Scores, context: ReportContext) -> dict[str, str]:

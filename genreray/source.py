@@ -62,9 +62,10 @@ class Source:
 
     def _load(self, places: pa.Table) -> Clips:
         settings = self._settings
-        columns = ["track_id", "genre", "n_frames", *dataset.columns(self._inputs)]
+        labels = ["genre"] if settings.tree is None else ["genre", "genres"]
+        columns = ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)]
         tables = parts.read_places(places, columns)
-        return dataset.load(tables, len(places), self._inputs, settings.features, settings.genres)
+        return dataset.load(tables, len(places), self._inputs, settings.features, settings.genres, settings.tree)
 
 
 def _shuffle_parts(places: pa.Table, generator: torch.Generator) -> pa.Table:

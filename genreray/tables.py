@@ -35,6 +35,8 @@ FEATURES = pa.schema(
     ]
 )
 
+_RANKED = pa.list_(pa.struct([pa.field("genre", pa.string()), pa.field("probability", pa.float32())]))
+
 PREDICTIONS = pa.schema(
     [
         pa.field("track_id", pa.string(), nullable=False),
@@ -42,20 +44,19 @@ PREDICTIONS = pa.schema(
         *_OUTCOME,
         pa.field("genre", pa.string()),
         pa.field("confidence", pa.float32()),
-        pa.field(
-            "genres",
-            pa.list_(pa.struct([pa.field("genre", pa.string()), pa.field("probability", pa.float32())])),
-        ),
+        pa.field("genres", _RANKED),
         pa.field("true_genre", pa.string()),
     ]
 )
 
 EMBEDDING = pa.field("embedding", pa.list_(pa.float32()))  # what the last layer sees, the mean over crops
+# What models of several genres a track are scored from: all probabilities, best first, and all genres of the track.
+TO_SCORE = (pa.field("probabilities", _RANKED), pa.field("true_genres", pa.list_(pa.string())))
 
 
-def predictions(embedding: bool) -> pa.Schema:
-    """Return PREDICTIONS, with the column `embedding` where that is asked for."""
-    return PREDICTIONS.append(EMBEDDING) if embedding else PREDICTIONS
+def predictions(embedding: bool, to_score: bool = False) -> pa.Schema:
+    """Return PREDICTIONS, with the column `embedding`, and with those of TO_SCORE, where they are asked for."""
+    return pa.schema([*PREDICTIONS, *(TO_SCORE if to_score else ()), *([EMBEDDING] if embedding else ())])
 
 
 _METADATA_KEY = b"genreray"
@@ -90,6 +91,6 @@ def difference(key: str, one: Any, other: Any) -> str:
         for name in sorted({*one, *other}):
             if one.get(name) != other.get(name):
                 return f"{name} {one.get(name)}, not {other.get(name)}"
-    return f"{key} {one}, not {other}"
     if isinstance(one, dict) or isinstance(other, dict):  # too long to be written out
         return f"{key} {'are' if one else 'are not'} given there"
+    return f"{key} {one}, not {other}"

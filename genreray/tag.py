@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 import pyarrow as pa
 import ray.data
@@ -33,7 +34,8 @@ def tag(
 ) -> Outcome:
     """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, and tags.csv.
 
-    With `embedding`, PREDICTIONS have that column too.
+    With `embedding`, PREDICTIONS have that column too. `top_k` is for models of one genre a track; of several, all
+    that are above their thresholds are given.
 
     Tracks that are there already are not done again. One row comes out for each row that goes in.
     Raises UserError where there is no checkpoint, or the folder holds something else or another model's labels.
@@ -44,14 +46,15 @@ def tag(
             f"{checkpoint_uri} was trained on FMA's own statistics of whole tracks, which files do not have: "
             "train without --fma-features"
         )
-    if not 1 <= top_k <= len(settings.genres):
+    several = settings.tree is not None
+    if not several and not 1 <= top_k <= len(settings.genres):
         raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
     _check_output(tags_uri)
     metadata = {
         "table": "predictions",
         "checkpoint": checkpoint.fingerprint(checkpoint_uri),
-        "top_k": top_k,
         "embedding": embedding,
+        **({} if several else {"top_k": top_k}),
     }
     schema = tables.with_metadata(tables.predictions(embedding), metadata)
     output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), schema)
@@ -61,7 +64,7 @@ def tag(
         return prediction_stage(made, checkpoint_uri, top_k=top_k, gpu=gpu, embedding=embedding)
 
     outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress)
-    write_csv(output, storage.join(tags_uri, CSV_FILE), top_k)
+    write_csv(output, storage.join(tags_uri, CSV_FILE), None if several else top_k)
     return outcome
 
 
@@ -79,18 +82,30 @@ def _check_output(tags_uri: str) -> None:
         raise UserError(f"{tags_uri} holds {foreign}, which this job did not write: give another folder")
 
 
-def write_csv(output: Parts, uri: str, top_k: int) -> None:
-    """Write the predictions as one CSV in the order of track ids, a column for each of the best genres."""
+def write_csv(output: Parts, uri: str, top_k: int | None) -> None:
+    """Write the predictions as one CSV in the order of track ids.
+
+    A column for each of the `top_k` best genres and its probability; where top_k is None, one for all genres.
+    """
     columns = [field.name for field in tables.PREDICTIONS]
     rows = parts.read(output.files(), columns, tables.PREDICTIONS).sort_by("track_id")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    ranks = range(1, top_k + 1)
+    ranks = range(1, (top_k or 0) + 1)
     names = [name for rank in ranks for name in (f"genre_{rank}", f"probability_{rank}")]
-    writer.writerow(["track_id", "uri", "status", "error", *names])
+    writer.writerow(["track_id", "uri", "status", "error", *(names or ("genre", "genres", "probabilities"))])
     for row in rows.to_pylist():
-        best = [value for genre in row["genres"] or () for value in (genre["genre"], f"{genre['probability']:.4f}")]
-        writer.writerow(
-            [row["track_id"], row["uri"], row["status"], row["error"], *best, *[""] * (2 * top_k - len(best))]
-        )
+        cells = _joined(row) if top_k is None else _ranked(row, top_k)
+        writer.writerow([row["track_id"], row["uri"], row["status"], row["error"], *cells])
     storage.write_text(uri, text.getvalue())
+
+
+def _ranked(row: dict[str, Any], top_k: int) -> list[str]:
+    best = [value for genre in row["genres"] or () for value in (genre["genre"], f"{genre['probability']:.4f}")]
+    return [*best, *[""] * (2 * top_k - len(best))]
+
+
+def _joined(row: dict[str, Any]) -> list[str]:
+    found = row["genres"] or ()
+    names, probabilities = (genre["genre"] for genre in found), (f"{genre['probability']:.4f}" for genre in found)
+    return [row["genre"] or "", "; ".join(names), "; ".join(probabilities)]

@@ -1,6 +1,5 @@
 """FEATURES -> a trained checkpoint, on Ray Train: one worker process a GPU (or share of the CPUs), fed by Ray Data."""
 
-import collections
 import contextlib
 import dataclasses
 import json
@@ -17,16 +16,16 @@ from ray.train.torch import TorchTrainer
 from genreray import checkpoint, resume, storage, tables
 from genreray.cluster import Cluster, Gpu, Workers, plan_workers
 from genreray.errors import UserError
-from genreray.featureset import FeatureSet
+from genreray.featureset import FeatureSet, Labels
 from genreray.feed import place_dataset
-from genreray.genres import class_order
+from genreray.labels import Learnable, check_recipe, learnable
 from genreray.models import ModelConfig
 from genreray.models.fitted import Fitted
 from genreray.progress import Progress
 from genreray.recipe import TrainingConfig
 from genreray.statistics import with_fma_statistics
 from genreray.train_worker import WorkerTask, train_worker
-from genreray.trainer import SCORE
+from genreray.validation import SCORE
 
 _RUN = "run.json"  # what a run was begun with
 _STATE = "training"  # Ray Train's own folder in the run's
@@ -60,9 +59,11 @@ def train(
     cluster: Cluster,
     progress: Progress,
     fma_features: str | None = None,
+    labels: Labels = "genre",
 ) -> Trained:
-    """Train `model` on the training split and leave its best epoch (see trainer.SCORE) in `run_uri`.
+    """Train `model` on the training split and leave its best epoch (see validation.SCORE) in `run_uri`.
 
+    `labels` says what is learnt: the one `genre` of each track, or all its `genres`.
     `fma_features` is FMA's features.csv, whose MFCC statistics are taken instead of those of the clips.
     A run that was interrupted goes on after its last epoch; one that is finished is left as it is.
     Raises UserError where features, settings or the cluster do not allow it, or `run_uri` holds something else.
@@ -73,8 +74,9 @@ def train(
     statistics = checkpoint.CLIP
     if fma_features is not None:
         features, statistics = with_fma_statistics(features, fma_features, model), checkpoint.FMA
-    n_training, n_validation = (len(features.usable(split)) for split in ("training", "validation"))
-    settings = dataclasses.replace(_settings(features, model, model_config, config), statistics=statistics)
+    learnt = learnable(features, labels)
+    n_training, n_validation = (len(learnt.tracks[split]) for split in ("training", "validation"))
+    settings = _settings(features, learnt, model, model_config, config, statistics)
     n_parameters = sum(parameter.numel() for parameter in settings.build().parameters())
     _open_run(run_uri, features, settings)
     finished = storage.exists(storage.join(run_uri, checkpoint.CONFIG))
@@ -83,11 +85,11 @@ def train(
             f"{n_training:,} training and {n_validation:,} validation tracks of {len(settings.genres)} genres; "
             f"{model} with {n_parameters:,} parameters"
         )
-        for line in _doubts(features, settings.genres):
+        for line in learnt.doubts:
             progress.line(line)
         cluster.connect()
         plan = plan_workers(1 if isinstance(settings.build(), Fitted) else workers, gpu)
-        _run(run_uri, features, settings, config, plan, progress)
+        _run(run_uri, learnt, settings, config, plan, progress)
     history = _check_history(run_uri)
     return Trained(
         history=history,
@@ -103,7 +105,7 @@ def train(
 
 def _run(
     run_uri: str,
-    features: FeatureSet,
+    learnt: Learnable,
     settings: checkpoint.Settings,
     config: TrainingConfig,
     plan: Workers,
@@ -114,18 +116,23 @@ def _run(
         run_uri=run_uri,
         settings=settings,
         config=config,
-        counts=_counts(features, settings.genres),
+        counts=learnt.counts,
         threads=plan.threads,
         memory=plan.memory,
     )
     with _epoch_lines(run_uri, config.epochs, progress):
-        best = _fit(features, task, plan)
+        best = _fit(learnt, task, plan)
     _check_history(run_uri)
     checkpoint.copy(best, run_uri)
 
 
 def _settings(
-    features: FeatureSet, model: str, model_config: ModelConfig, config: TrainingConfig
+    features: FeatureSet,
+    learnt: Learnable,
+    model: str,
+    model_config: ModelConfig,
+    config: TrainingConfig,
+    statistics: str,
 ) -> checkpoint.Settings:
     longest = features.config.max_frames
     if config.crop_frames > longest:
@@ -133,38 +140,23 @@ def _settings(
             f"crop frames is {config.crop_frames}, but the longest clips have {longest} frames: "
             f"give --crop-frames {longest} or fewer"
         )
-    genres = class_order(features.usable("training").column("genre").to_pylist())
-    if not set(genres) & set(features.usable("validation").column("genre").to_pylist()):
-        raise UserError(f"no validation track of {features.uri} is of a genre that the training tracks have")
-    if len(genres) < 2:
-        raise UserError(f"every training track of {features.uri} is {genres[0]}: give tracks of two genres or more")
-    return checkpoint.Settings(
+    if learnt.tree is not None:
+        check_recipe(config)
+    settings = checkpoint.Settings(
         model=model,
         model_config=model_config,
         features=features.config,
-        genres=genres,
+        genres=learnt.genres,
         crop_frames=config.crop_frames,
         n_crops=config.crops,
         training=dataclasses.asdict(config),
         metrics={},
+        statistics=statistics,
+        tree=learnt.tree,
     )
-
-
-def _doubts(features: FeatureSet, genres: list[str]) -> list[str]:
-    """Return what a person should know of the split before trusting what is trained on it, a line each."""
-    there = set(features.usable("validation").column("genre").to_pylist())
-    lines = []
-    if missing := [genre for genre in genres if genre not in there]:
-        lines.append(f"no validation track is {', '.join(missing)}: how well these are learnt will not be seen")
-    if unknown := sorted(there - set(genres)):
-        lines.append(f"no training track is {', '.join(unknown)}: validation tracks of these are left out")
-    return lines
-
-
-def _counts(features: FeatureSet, genres: list[str]) -> list[int]:
-    """Return the number of training tracks of each genre."""
-    found = collections.Counter(features.usable("training").column("genre").to_pylist())
-    return [found[genre] for genre in genres]
+    if learnt.tree is not None and isinstance(settings.build(), Fitted):
+        raise UserError(f"{model} gives each track one genre: choose a network, or leave --labels genres out")
+    return settings
 
 
 def _open_run(run_uri: str, features: FeatureSet, settings: checkpoint.Settings) -> None:
@@ -189,9 +181,9 @@ def _open_run(run_uri: str, features: FeatureSet, settings: checkpoint.Settings)
     storage.write_json(where, begun)
 
 
-def _fit(features: FeatureSet, task: WorkerTask, plan: Workers) -> str:
+def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
     """Run Ray Train to the end and return the URI of the best epoch's checkpoint."""
-    datasets = {split: place_dataset(features.usable(split)) for split in ("training", "validation")}
+    datasets = {split: place_dataset(rows) for split, rows in learnt.tracks.items()}
     fs, path = storage.arrow_filesystem(task.run_uri)
     resources = {"CPU": plan.cpus, **({"GPU": 1.0} if plan.gpu else {})}
     trainer = TorchTrainer(
@@ -265,9 +257,14 @@ def _epoch_lines(run_uri: str, n_epochs: int, progress: Progress) -> Iterator[No
 def _epoch_line(epoch: dict[str, Any], n_epochs: int) -> str:
     if epoch.get("diverged"):
         return f"epoch {epoch['epoch']:>3}/{n_epochs}  loss is not a finite number"
+    if "validation_mean_average_precision" in epoch:
+        training, validation = "", f"mAP {epoch['validation_mean_average_precision']:.3f}"
+    else:
+        training, validation = (f"accuracy {epoch[f'{part}_accuracy']:.3f}" for part in ("training", "validation"))
+        training = f"  {training}"
     return (
         f"epoch {epoch['epoch']:>3}/{n_epochs}"
-        f"  loss {epoch['training_loss']:.3f}  accuracy {epoch['training_accuracy']:.3f}"
-        f"  validation loss {epoch['validation_loss']:.3f}  accuracy {epoch['validation_accuracy']:.3f}"
+        f"  loss {epoch['training_loss']:.3f}{training}"
+        f"  validation loss {epoch['validation_loss']:.3f}  {validation}"
         f"  {epoch['seconds']:.1f} s"
     )

@@ -13,18 +13,17 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from genreray import calibration, checkpoint, dataset, loop, moments, resume
+from genreray import checkpoint, dataset, loop, moments, resume
 from genreray.checkpoint import Settings
 from genreray.loop import Step, Totals
-from genreray.metrics import calibration_error
 from genreray.models.base import GenreModel, make_optimizer
 from genreray.models.fitted import Fitted
 from genreray.models.standardise import Standardise
 from genreray.moments import Moments
 from genreray.recipe import TrainingConfig
 from genreray.source import Source
+from genreray.validation import SCORE, validate
 
-SCORE = "calibrated_loss"  # what the best epoch has the lowest of
 _LOOKED_AT = 256  # clips at a time where their moments are summed
 
 
@@ -55,6 +54,7 @@ class Trainer:
         self.network: GenreModel = settings.build()
         self.network.to(device)
         self.settings = settings
+        self._hierarchy = settings.hierarchy()
         self._config = config
         self._device = device
         self._rank = rank
@@ -70,6 +70,7 @@ class Trainer:
                 config,
                 settings.features,
                 counts=torch.tensor(counts),
+                hierarchy=settings.hierarchy(),
                 steps_per_epoch=self._training.n_batches(self._batch_size),
                 device=device,
             )
@@ -162,25 +163,20 @@ class Trainer:
         with self.scored_weights():
             _same_buffers(self.network)
             logits, labels = self._validation_logits()
-        temperature = calibration.fit_temperature(logits, labels)
-        before, after = (((logits / t).softmax(2).mean(1)).double().numpy() for t in (1.0, temperature))
-        truth = labels.numpy()
-        return {
-            "training_loss": trained.loss / trained.n,
-            "training_accuracy": trained.n_correct / trained.n,
-            "validation_loss": calibration.log_loss(logits.double().numpy(), truth),
-            "validation_accuracy": float((before.argmax(1) == truth).mean()),
-            SCORE: calibration.log_loss(logits.double().numpy() / temperature, truth),
-            "temperature": temperature,
-            "calibration_error_before": calibration_error(before, truth),
-            "calibration_error_after": calibration_error(after, truth),
-        }
+        validated = validate(logits, labels, self._hierarchy)
+        entry = {"training_loss": trained.loss / trained.n}
+        if validated.thresholds is None:
+            entry["training_accuracy"] = trained.n_correct / trained.n
+        else:
+            thresholds = dict(zip(self.settings.genres, validated.thresholds.tolist(), strict=True))
+            self.settings = dataclasses.replace(self.settings, thresholds=thresholds)
+        return entry | validated.entry
 
     def _validation_logits(self) -> tuple[Tensor, Tensor]:
-        """Return crop logits [n, crops, n_genres] and labels [n] of all workers' labelled validation clips."""
+        """Return crop logits [n, crops, n_genres] and labels of all workers' labelled validation clips."""
         logits, labels = [], []
         for clips in self._validation.batches(self._config.batch_size):
-            known = clips.select(torch.nonzero(clips.labels != dataset.NO_LABEL)[:, 0])
+            known = clips.labelled()
             if len(known):
                 found = loop.crop_logits(
                     self.network,
@@ -195,7 +191,7 @@ class Trainer:
         n_genres = len(self.settings.genres)
         mine = (
             torch.cat([torch.zeros(0, self._config.crops, n_genres), *logits]),
-            torch.cat([torch.zeros(0, dtype=torch.int64), *labels]),
+            torch.cat([dataset.no_labels(0, None if self._hierarchy is None else n_genres), *labels]),
         )
         if not _several():
             return mine

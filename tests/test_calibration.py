@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from genreray.calibration import fit_temperature, log_loss
+from genreray.calibration import binary_log_loss, fit_binary_temperature, fit_temperature, log_loss
 from genreray.dataset import NO_LABEL
 
 
@@ -81,3 +81,30 @@ def test_the_loss_is_scikit_learns_of_the_mean_probabilities():
     logits, labels = drawn(n=30, crops=3)
     probabilities = logits.double().softmax(2).mean(1).numpy()
     assert loss(logits, labels) == pytest.approx(sklearn_log_loss(labels, probabilities, labels=range(5)))
+
+
+def drawn_several(n=3000, crops=1, genres=5, seed=0):
+    """Logits, and labels drawn by the probability that each of them is."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn((n, crops, genres), generator=generator) - 1
+    logits[:, 1:] = logits[:, :1] + 0.5 * logits[:, 1:]
+    return logits, torch.bernoulli(logits.sigmoid().mean(1), generator=generator).bool()
+
+
+@pytest.mark.parametrize("crops", [1, 3])
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0])
+def test_a_known_temperature_of_several_genres_is_found(temperature, crops):
+    logits, labels = drawn_several(crops=crops)
+    assert fit_binary_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_the_binary_loss_is_scikit_learns_of_the_mean_probabilities():
+    logits, labels = drawn_several(n=30, crops=3)
+    probabilities = logits.double().sigmoid().mean(1).numpy()
+    expected = np.mean([sklearn_log_loss(labels[:, i], probabilities[:, i], labels=[0, 1]) for i in range(5)])
+    assert binary_log_loss(logits.double().numpy(), labels.numpy()) == pytest.approx(expected)
+    assert np.isfinite(binary_log_loss(1e4 * logits.double().numpy(), labels.numpy()))
+
+
+def test_without_clips_of_several_genres_it_is_1():
+    assert fit_binary_temperature(torch.zeros(0, 2, 3), torch.zeros(0, 3, dtype=torch.bool)) == 1

@@ -53,6 +53,25 @@ def test_settings_are_plain_json_with_versions(folder):
     assert config["versions"]["torch"] == metadata.version("torch")
 
 
+def test_one_genre_a_track_leaves_no_word_of_several(folder):
+    """So that the fingerprints of earlier checkpoints and the settings of earlier runs stay theirs."""
+    assert "labels" not in json.loads((folder / "config.json").read_text())
+    assert checkpoint.load_settings(str(folder)).hierarchy() is None
+
+
+def test_a_tree_and_thresholds_come_back(folder):
+    tree, limits = {"Rock": "Hip-Hop"}, {"Hip-Hop": 0.2, "Old-Time / Historic": 0.5, "Rock": 0.7}
+    several = dataclasses.replace(SETTINGS, tree=tree, thresholds=limits)
+    checkpoint.save(str(folder), SETTINGS.build(), several)
+    assert checkpoint.load_settings(str(folder)) == several
+    assert several.hierarchy().parents == (-1, -1, 0)
+    checkpoint.save(str(folder), SETTINGS.build(), dataclasses.replace(several, tree={}))
+    assert checkpoint.load_settings(str(folder)).hierarchy().parents == (-1, -1, -1)
+    checkpoint.save(str(folder), SETTINGS.build(), dataclasses.replace(several, thresholds={"Rock": 0.7}))
+    with pytest.raises(UserError, match="is damaged .*Hip-Hop"):
+        checkpoint.load_settings(str(folder))
+
+
 def test_the_fingerprint_changes_with_the_weights(folder):
     before = checkpoint.fingerprint(str(folder))
     torch.manual_seed(1)

@@ -6,7 +6,7 @@ import pytest
 from making import GENRES, SMALL, feature_row, feature_rows, write_features
 from rich.console import Console
 
-from genreray import checkpoint, resume, trainer
+from genreray import checkpoint, labels, resume, trainer
 from genreray import train as train_module
 from genreray.cluster import Cluster
 from genreray.errors import UserError
@@ -159,7 +159,7 @@ def test_doubts_about_the_split_are_told(tmp_path):
     rows = [row for row in feature_rows() if not (row["genre"] == "Jazz" and row["split"] == "validation")]
     rows.append(feature_row("odd", "Polka", "validation", 99, SMALL))
     features = FeatureSet.open(write_features(tmp_path / "features", rows))
-    first, second = train_module._doubts(features, list(GENRES))
+    first, second = labels.learnable(features, "genre").doubts
     assert first.startswith("no validation track is Jazz:")
     assert second.startswith("no training track is Polka:")
 
