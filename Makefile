@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO ?= demo
 
-.PHONY: demo test setup lint format bench clean
+.PHONY: demo test test-faults setup lint format bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/genreray demo $(DEMO)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+test-faults: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m faults -s $(PYTEST_FLAGS)
 
 setup: $(VENV)/.installed-dev
 

@@ -1,7 +1,7 @@
 """The flags of each job, made from dataclasses: a field is a flag, its docstring the flag's help."""
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -22,6 +22,7 @@ DEFAULT_MODEL = "mel_cnn"
 class Job:
     """Flags that every job has."""
 
+    output: ClassVar[str]  # the flag that names what the job writes
     address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     """Ray cluster to join: auto on one of its nodes, or host:port; by default RAY_ADDRESS, else Ray is started here."""
     verbose: bool = False
@@ -52,6 +53,7 @@ class CatalogJob(Job):
 class Fetch:
     """Download ARCHIVE of FMA, check it and unpack it into DEST; needs no Ray."""
 
+    output: ClassVar[str] = "dest"
     archive: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ARCHIVE")]
     """fma-metadata (342 MiB), fma-small (7.2 GiB), fma-medium (22 GiB), fma-large (93 GiB) or fma-full (879 GiB)."""
     dest: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DEST")]
@@ -68,6 +70,7 @@ class Fetch:
 class Extract(CatalogJob):
     """Compute the log-mel and MFCC of every track of CATALOG into FEATURES, a folder of Parquet files."""
 
+    output: ClassVar[str] = "features"
     catalog: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CATALOG")]
     """Folder or bucket of audio files, or a manifest (.csv, .parquet, .jsonl) with a path column."""
     features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
@@ -81,6 +84,7 @@ class Extract(CatalogJob):
 class Train(Job):
     """Train a network on FEATURES and leave its best epoch, by validation loss, in RUN."""
 
+    output: ClassVar[str] = "run"
     features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
     """Folder that extract wrote."""
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
@@ -102,6 +106,7 @@ class Train(Job):
 class Evaluate(Job):
     """Score a checkpoint on a split of FEATURES: REPORT gets report.html, metrics.json and predictions.parquet."""
 
+    output: ClassVar[str] = "report"
     features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
     """Folder that extract wrote."""
     report: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="REPORT")]
@@ -122,6 +127,7 @@ class Evaluate(Job):
 class Tag(CatalogJob):
     """Label every track of CATALOG: TAGS gets predictions (Parquet) and tags.csv."""
 
+    output: ClassVar[str] = "tags"
     catalog: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CATALOG")]
     """Folder or bucket of audio files, or a manifest (.csv, .parquet, .jsonl) with a path column."""
     tags: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TAGS")]
@@ -140,6 +146,7 @@ class Tag(CatalogJob):
 class Reproduce(Job):
     """Train and score every system on FEATURES, the report's and better ones, and write one table of them to REPORT."""
 
+    output: ClassVar[str] = "report"
     features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
     """Folder that extract wrote."""
     report: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="REPORT")]
@@ -177,6 +184,7 @@ class Reproduce(Job):
 class Demo(Job):
     """Make a small generated catalog in DIR and run extract, train, evaluate and tag on it."""
 
+    output: ClassVar[str] = "folder"
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")] = "demo"
     """Folder to write; run again, only what is missing is done."""
 

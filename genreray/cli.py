@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from genreray import arguments, storage
+from genreray import arguments, storage, submitted
 from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train
 from genreray.errors import Status, UserError, user_error_in
 from genreray.progress import Progress
@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(argv: list[str], console: Console) -> int:
     """Run one job and return its exit code; raises UserError where it cannot be done as asked."""
     job = arguments.parse(argv)
+    submitted.check_output(getattr(job, job.output))
     functions: dict[type[Job] | type[Fetch], Callable[[Any, Console], int]] = {
         Fetch: fetch,
         Extract: extract,

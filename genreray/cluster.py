@@ -1,16 +1,26 @@
-"""Ray itself: start it or join it quietly, and see what it has."""
+"""Ray itself: start it or join it quietly, and see what it has and what its autoscaler may bring."""
 
+import contextlib
 import dataclasses
 import logging
 import os
+import socket
+import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
+import grpc
 import ray
+import ray._private.state
 from ray.data import DataContext
 
 from genreray.errors import UserError
 
 Gpu = Literal["auto", "yes", "no"]
+
+_PATIENCE = 5.0  # seconds for an address to answer
+_MANY = 1024  # nodes, where an autoscaler sets no limit
+_NODES_PATIENCE = 30.0  # seconds for the first node with CPUs to join a cluster that is just starting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Cluster:
     def connect(self) -> None:
         """Join or start Ray, once a process; jobs call it when they have checked all that they can without.
 
-        Raises UserError where the address does not answer.
+        Raises UserError where the address does not answer, and where no node has a CPU and none is to come.
         """
         if ray.is_initialized():
             return
@@ -38,17 +48,67 @@ class Cluster:
         if address == "local":
             # Of a Ray that ends with the job nobody looks at the dashboard, and it takes some of the CPUs' time.
             options["include_dashboard"] = self.verbose
+        elif address != "auto":
+            _check_address(address)
         try:
             ray.init(address=address, **options)
         except ConnectionError as error:
             raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
         DataContext.get_current().enable_progress_bars = self.verbose
+        _wait_for_nodes()
+
+
+def _check_address(address: str) -> None:
+    """Raise UserError where no cluster can be at `address`, which Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise UserError(f"{address} is not the address of a Ray cluster: give host:port, such as head:6379, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UserError(
+            f"no Ray cluster answers at {address} ({reason.lower()}): see `ray status` on its head; "
+            "the port is that of `ray start`, 6379 by default"
+        ) from error
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    with contextlib.closing(grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)])) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
+        except grpc.FutureTimeoutError as error:
+            raise UserError(
+                f"what answers at {address} is not a Ray cluster: give the port of `ray start`, 6379 by default, "
+                "not the dashboard's"
+            ) from error
 
 
 def _quiet() -> None:
     # Ray writes these to the terminal by handlers of its own, whatever `ray.init` is told.
     for name in ("ray.data", "ray.train", "ray.tune", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what is raised is reported by the job
+
+
+def _wait_for_nodes() -> None:
+    """Wait for a node with a CPU, or an autoscaler that can bring one; raise UserError where there is neither."""
+    until = time.monotonic() + _NODES_PATIENCE
+    while not _nodes("CPU"):
+        if time.monotonic() > until:
+            raise UserError("the cluster has no CPUs for work: add a node, or start Ray with --num-cpus 1 or more")
+        time.sleep(0.5)
+
+
+def _nodes(resource: str) -> list[Mapping[str, float]]:
+    """Return the resources of each node that has `resource`: those that are there, and as many as may yet come."""
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get(resource)]
+    # What Ray Train and Ray Data ask too; Ray has no public way to it.
+    config = ray._private.state.state.get_cluster_config()
+    to_come: list[Mapping[str, float]] = []
+    for group in config.node_group_configs if config else ():
+        if group.resources.get(resource):
+            # The nodes that are there are of these groups too, but for the head: the larger number is the right one.
+            to_come += [dict(group.resources)] * (_MANY if group.max_count < 0 else min(group.max_count, _MANY))
+    return max(there, to_come, key=len)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,34 +130,36 @@ def plan_workers(count: int, gpu: Gpu) -> Workers:
     """
     if count < 1:
         raise UserError(f"workers is {count}: give 1 or more")
-    total = ray.cluster_resources()
-    n_gpus = int(total.get("GPU", 0))
     use_gpu = wants_gpu(gpu)
-    if use_gpu and n_gpus < count:
+    if use_gpu and n_gpus() < count:
         raise UserError(
-            f"{count} workers want a GPU each, the cluster has {n_gpus}: give --workers {n_gpus} or --gpu no"
+            f"{count} workers want a GPU each, the cluster has {n_gpus()}: give --workers {n_gpus()} or --gpu no"
         )
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    nodes = [node for node in _nodes("GPU" if use_gpu else "CPU") if node.get("CPU")]
     if not nodes:
-        raise UserError("the cluster has no CPUs for work: add a node, or start Ray with --num-cpus")
+        raise UserError("no node with a GPU has a CPU for its worker: start Ray there with --num-cpus 1 or more")
     smallest = min(node["CPU"] for node in nodes)
     per_node = -(-count // len(nodes))
     return Workers(
         count=count,
         gpu=use_gpu,
         cpus=min(1.0, smallest / 2 / per_node),
-        threads=max(1, min(int(total["CPU"]) // count, os.cpu_count() or 1)),
+        threads=max(1, int(smallest // per_node)),
         # Half of what Ray counts as free, and as if all workers were packed onto the node with the least.
         memory=int(min(node.get("memory", 0) for node in nodes) / 2 / count),
     )
 
 
 def wants_gpu(gpu: Gpu) -> bool:
-    """Return whether to use GPUs: as asked, or where the cluster has one.
+    """Return whether to use GPUs: as asked, or where the cluster has one or its autoscaler may bring one.
 
     Raises UserError where they are asked for and there are none.
     """
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    if gpu == "yes" and not has_gpu:
+    if gpu == "yes" and not n_gpus():
         raise UserError("--gpu yes, but no node of the cluster has a GPU: add one, or give --gpu auto or no")
-    return gpu != "no" and has_gpu
+    return gpu != "no" and n_gpus() > 0
+
+
+def n_gpus() -> int:
+    """Return how many GPUs the cluster has, or would have with all nodes that its autoscaler may bring."""
+    return int(sum(node["GPU"] for node in _nodes("GPU")))

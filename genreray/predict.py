@@ -11,7 +11,7 @@ import torch
 
 from genreray import checkpoint, dataset, labels, loop, predictions, tables
 from genreray.checkpoint import Checkpoint
-from genreray.cluster import Cluster, Gpu, wants_gpu
+from genreray.cluster import Cluster, Gpu, n_gpus, wants_gpu
 from genreray.errors import Status, UserError
 from genreray.featureset import FeatureSet
 from genreray.feed import row_dataset
@@ -81,7 +81,7 @@ def prediction_stage(
     return rows.map_batches(
         GpuPredictor,
         fn_constructor_kwargs=arguments,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=int(ray.cluster_resources()["GPU"])),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=n_gpus()),
         num_gpus=1,
         batch_size=None,
         batch_format="pyarrow",

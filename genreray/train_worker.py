@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +37,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     task: WorkerTask = loop_config["task"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(min(task.threads, os.cpu_count() or 1))  # logical CPUs may be more than there are
     training = collect_places(ray.train.get_dataset_shard("training"))
     # Split here and not by Ray Train, which drops rows so that all workers have as many.
     validation = collect_places(ray.train.get_dataset_shard("validation"))

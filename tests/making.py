@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import soundfile as sf
+import sounds
 
 from genreray import tables
 from genreray.features import FeatureConfig
@@ -89,3 +91,15 @@ def write_features(
     for i in range(0, len(rows), block_size):
         parts.write(pa.Table.from_pylist(rows[i : i + block_size], schema=tables.FEATURES))
     return str(folder)
+
+
+def write_music(folder: Path, n: int = 12, seconds: float = 3.2) -> str:
+    """Write `n` tones of three genres, a third of them for validation and test, and return their manifest."""
+    folder.mkdir(parents=True)
+    lines = ["path,genre,split"]
+    for i in range(n):
+        split = "training" if i % 9 < 6 else "validation" if i % 9 < 8 else "test"
+        sf.write(folder / f"{i:03d}.wav", sounds.tone(22050, seconds, 200.0 * 3 ** (i % 3) + i), 22050)
+        lines.append(f"{i:03d}.wav,{GENRES[i % 3]},{split}")
+    (folder / "music.csv").write_text("\n".join(lines) + "\n")
+    return str(folder / "music.csv")

@@ -161,11 +161,3 @@ def test_a_refused_write_in_a_task_is_one_line(ray_session, capsys, tracks, tmp_
     music = tracks["uri"][0].as_py().rsplit("/", 1)[0]
     assert cli.main(["extract", music, folder]) == cli.BAD_INPUT
     assert capsys.readouterr().err.splitlines()[-1] == "genreray: the disk is full"
-
-
-def test_a_ray_client_address_is_refused(monkeypatch):
-    import ray
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(UserError, match="ray job submit"):
-        Cluster("ray://head:10001").connect()

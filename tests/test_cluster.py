@@ -1,0 +1,138 @@
+"""Joining a cluster, and fitting workers into it."""
+
+import http.server
+import socket
+import threading
+import time
+
+import pytest
+
+from genreray import cluster
+from genreray.cluster import Cluster, plan_workers
+from genreray.errors import UserError
+
+_MANY_SECONDS = 30  # Ray itself takes minutes
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """As in a process that has no Ray yet."""
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
+
+
+def refused(address: str) -> str:
+    started = time.monotonic()
+    with pytest.raises(UserError) as told:
+        Cluster(address).connect()
+    assert time.monotonic() - started < _MANY_SECONDS
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_an_address_where_nothing_listens_is_told_at_once(alone):
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert f"no Ray cluster answers at {address} (connection refused)" in refused(address)
+
+
+def test_an_address_in_the_environment_is_looked_at_too(alone, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
+            Cluster().connect()
+
+
+def test_a_host_that_does_not_exist_is_told(alone):
+    assert "no Ray cluster answers at nowhere.invalid:6379" in refused("nowhere.invalid:6379")
+
+
+def test_a_server_that_is_not_ray_is_told(alone):
+    """The dashboard's port is the usual mistake; Ray tries for seven minutes, and ends the process."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert "is not a Ray cluster: give the port of `ray start`" in refused(f"127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("address", ["head", "http://head:8265", "head:port", ":6379", "head:70000"])
+def test_what_is_no_address_is_told(alone, address):
+    line = refused(address)
+    assert address in line
+    assert "6379" in line
+
+
+def test_a_ray_client_address_is_refused(alone):
+    assert "ray job submit" in refused("ray://head:10001")
+
+
+GB = 1 << 30
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """Says what the nodes of the cluster have."""
+
+    def have(*found):
+        monkeypatch.setattr(cluster, "_nodes", lambda resource: [node for node in found if node.get(resource)])
+
+    return have
+
+
+@pytest.mark.parametrize(
+    ("cpus", "count", "expected"),
+    [
+        ([1], 1, 0.5),
+        ([1], 2, 0.25),
+        ([2], 1, 1.0),
+        ([2], 2, 0.5),
+        ([4], 1, 1.0),
+        ([4], 4, 0.5),
+        ([64], 8, 1.0),
+        ([4, 4], 4, 1.0),
+        ([1, 16], 2, 0.5),
+    ],
+)
+def test_workers_leave_half_of_the_cpus_to_the_tasks_that_feed_them(nodes, cpus, count, expected):
+    nodes(*({"CPU": n, "memory": 8 * GB} for n in cpus))
+    plan = plan_workers(count, "no")
+    assert plan.cpus == expected
+    assert plan.cpus * count <= sum(cpus) / 2
+
+
+def test_a_worker_computes_with_the_cpus_of_its_node(nodes):
+    nodes({"CPU": 16, "memory": 8 * GB}, {"CPU": 16, "memory": 4 * GB})
+    assert plan_workers(1, "no").threads == 16
+    assert plan_workers(4, "no").threads == 8
+    assert plan_workers(2, "no").memory == GB  # half of the smaller node, between two
+
+
+def test_gpus_are_asked_of_the_nodes_that_have_them(nodes):
+    nodes({"CPU": 64, "memory": 8 * GB}, {"CPU": 8, "GPU": 2, "memory": 16 * GB})
+    plan = plan_workers(2, "auto")
+    assert (plan.gpu, plan.threads, plan.memory) == (True, 4, 4 * GB)
+    with pytest.raises(UserError, match="3 workers want a GPU each, the cluster has 2: give --workers 2 or --gpu no"):
+        plan_workers(3, "auto")
+    assert not plan_workers(3, "no").gpu
+
+
+def test_a_node_with_a_gpu_and_no_cpu_is_told(nodes):
+    nodes({"GPU": 1}, {"CPU": 4})
+    with pytest.raises(UserError, match="no node with a GPU has a CPU"):
+        plan_workers(1, "yes")
+
+
+def test_a_cluster_without_cpus_is_told(nodes, monkeypatch):
+    nodes({"GPU": 1})
+    monkeypatch.setattr(cluster, "_NODES_PATIENCE", 0.0)
+    with pytest.raises(UserError, match="the cluster has no CPUs for work: add a node"):
+        cluster._wait_for_nodes()
