@@ -1,4 +1,4 @@
-"""Ray itself: start it or join it quietly, and see what it has and what its autoscaler may bring."""
+"""Ray itself: start it or join it quietly, and see what it has; wait for what its autoscaler may bring."""
 
 import contextlib
 import dataclasses
@@ -6,12 +6,13 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import grpc
 import ray
-import ray._private.state
+import ray.util
+from ray.autoscaler.sdk import request_resources
 from ray.data import DataContext
 
 from genreray.errors import UserError
@@ -19,8 +20,13 @@ from genreray.errors import UserError
 Gpu = Literal["auto", "yes", "no"]
 
 _PATIENCE = 5.0  # seconds for an address to answer
-_MANY = 1024  # nodes, where an autoscaler sets no limit
-_NODES_PATIENCE = 30.0  # seconds for the first node with CPUs to join a cluster that is just starting
+_START_PATIENCE = 30.0  # seconds for the first node to join a cluster that is just starting
+_GROWTH_PATIENCE = 1200.0  # seconds for an autoscaler to bring nodes: spot GPUs may take a while
+_GROUP = "ray.io/node-group"
+
+
+def _say_nothing(_: str) -> None:
+    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +36,10 @@ class Cluster:
     address: str | None = None
     verbose: bool = False
 
-    def connect(self) -> None:
+    def connect(self, say: Callable[[str], None] = _say_nothing) -> None:
         """Join or start Ray, once a process; jobs call it when they have checked all that they can without.
 
+        `say` tells a person what is waited for.
         Raises UserError where the address does not answer, and where no node has a CPU and none is to come.
         """
         if ray.is_initialized():
@@ -55,7 +62,7 @@ class Cluster:
         except ConnectionError as error:
             raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
         DataContext.get_current().enable_progress_bars = self.verbose
-        _wait_for_nodes()
+        _wait_for_cpus(say)
 
 
 def _check_address(address: str) -> None:
@@ -63,6 +70,8 @@ def _check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise UserError(f"{address} is not the address of a Ray cluster: give host:port, such as head:6379, or auto")
+    if host in ("localhost", "127.0.0.1", "::1", "[::1]"):  # as Ray does, whose head does not listen there
+        host = ray.util.get_node_ip_address()
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
     except (OSError, OverflowError) as error:
@@ -73,7 +82,7 @@ def _check_address(address: str) -> None:
         ) from error
     if os.environ.get("RAY_USE_TLS", "0") != "0":
         return
-    with contextlib.closing(grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)])) as channel:
+    with contextlib.closing(grpc.insecure_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)])) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
         except grpc.FutureTimeoutError as error:
@@ -89,26 +98,40 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what is raised is reported by the job
 
 
-def _wait_for_nodes() -> None:
-    """Wait for a node with a CPU, or an autoscaler that can bring one; raise UserError where there is neither."""
-    until = time.monotonic() + _NODES_PATIENCE
-    while not _nodes("CPU"):
-        if time.monotonic() > until:
-            raise UserError("the cluster has no CPUs for work: add a node, or start Ray with --num-cpus 1 or more")
-        time.sleep(0.5)
+def _wait_for_cpus(say: Callable[[str], None]) -> None:
+    """Wait for the first node with a CPU; raise UserError where none comes."""
+    if not _nodes("CPU") and not _grow("CPU", 1, say):
+        raise UserError("the cluster has no CPUs for work: add a node, or start Ray with --num-cpus 1 or more")
 
 
-def _nodes(resource: str) -> list[Mapping[str, float]]:
-    """Return the resources of each node that has `resource`: those that are there, and as many as may yet come."""
-    there = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get(resource)]
-    # What Ray Train and Ray Data ask too; Ray has no public way to it.
-    config = ray._private.state.state.get_cluster_config()
-    to_come: list[Mapping[str, float]] = []
-    for group in config.node_group_configs if config else ():
-        if group.resources.get(resource):
-            # The nodes that are there are of these groups too, but for the head: the larger number is the right one.
-            to_come += [dict(group.resources)] * (_MANY if group.max_count < 0 else min(group.max_count, _MANY))
-    return max(there, to_come, key=len)
+def _nodes(resource: str) -> list[dict[str, float]]:
+    """Return the resources of each node that has `resource`."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get(resource)]
+
+
+def _count(resource: str) -> int:
+    return int(sum(node[resource] for node in _nodes(resource)))
+
+
+def may_grow() -> bool:
+    """Return whether an autoscaler may add nodes: those of Ray's launcher and of KubeRay carry the name of a group."""
+    return any(node.get("Labels", {}).get(_GROUP) for node in ray.nodes() if node["Alive"])
+
+
+def _grow(resource: str, count: int, say: Callable[[str], None]) -> int:
+    """Ask the autoscaler for `count` of `resource`, wait for them, and return how many there are."""
+    patience = _GROWTH_PATIENCE if may_grow() else _START_PATIENCE
+    started = time.monotonic()
+    if may_grow():
+        say(f"waiting for the autoscaler to bring {count} {resource}: `ray status` shows how far it is")
+        request_resources(bundles=[{resource: 1}] * count)
+    try:
+        while _count(resource) < count and time.monotonic() - started < patience:
+            time.sleep(0.5)
+    finally:
+        if may_grow():
+            request_resources(bundles=[])  # from here on the work itself asks
+    return _count(resource)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +145,7 @@ class Workers:
     memory: int  # bytes of clips that each worker may keep
 
 
-def plan_workers(count: int, gpu: Gpu) -> Workers:
+def plan_workers(count: int, gpu: Gpu, say: Callable[[str], None] = _say_nothing) -> Workers:
     """Fit `count` workers into the cluster as it is, so that they and the tasks that feed them run side by side.
 
     Workers hold at most half of the CPUs: were they to hold all, no reading task could ever start.
@@ -130,11 +153,9 @@ def plan_workers(count: int, gpu: Gpu) -> Workers:
     """
     if count < 1:
         raise UserError(f"workers is {count}: give 1 or more")
-    use_gpu = wants_gpu(gpu)
-    if use_gpu and n_gpus() < count:
-        raise UserError(
-            f"{count} workers want a GPU each, the cluster has {n_gpus()}: give --workers {n_gpus()} or --gpu no"
-        )
+    use_gpu = wants_gpu(gpu, count, say)
+    if use_gpu and (there := n_gpus()) < count:
+        raise UserError(f"{count} workers want a GPU each, the cluster has {there}: give --workers {there} or --gpu no")
     nodes = [node for node in _nodes("GPU" if use_gpu else "CPU") if node.get("CPU")]
     if not nodes:
         raise UserError("no node with a GPU has a CPU for its worker: start Ray there with --num-cpus 1 or more")
@@ -150,16 +171,18 @@ def plan_workers(count: int, gpu: Gpu) -> Workers:
     )
 
 
-def wants_gpu(gpu: Gpu) -> bool:
-    """Return whether to use GPUs: as asked, or where the cluster has one or its autoscaler may bring one.
+def wants_gpu(gpu: Gpu, count: int = 1, say: Callable[[str], None] = _say_nothing) -> bool:
+    """Return whether to use GPUs: as asked, waiting for `count` where nodes may be added; or where there are any.
 
     Raises UserError where they are asked for and there are none.
     """
+    if gpu == "yes" and n_gpus() < count and may_grow():
+        _grow("GPU", count, say)
     if gpu == "yes" and not n_gpus():
         raise UserError("--gpu yes, but no node of the cluster has a GPU: add one, or give --gpu auto or no")
     return gpu != "no" and n_gpus() > 0
 
 
 def n_gpus() -> int:
-    """Return how many GPUs the cluster has, or would have with all nodes that its autoscaler may bring."""
-    return int(sum(node["GPU"] for node in _nodes("GPU")))
+    """Return how many GPUs the cluster has."""
+    return _count("GPU")

@@ -49,7 +49,7 @@ def run(
     )
     if len(todo):
         progress.line(f"{len(todo):,} tracks to do" + (f", {len(done):,} done before" if len(done) else ""))
-        cluster.connect()
+        cluster.connect(progress.line)
         block_size = block_size or part_size(len(todo), ray.cluster_resources().get("CPU", 1))
         blocks = [todo.slice(i, block_size) for i in range(0, len(todo), block_size)]
         dataset = stages(ray.data.from_arrow(blocks))

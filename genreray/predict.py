@@ -11,7 +11,7 @@ import torch
 
 from genreray import checkpoint, dataset, labels, loop, predictions, tables
 from genreray.checkpoint import Checkpoint
-from genreray.cluster import Cluster, Gpu, n_gpus, wants_gpu
+from genreray.cluster import Cluster, Gpu, may_grow, n_gpus, wants_gpu
 from genreray.errors import Status, UserError
 from genreray.featureset import FeatureSet
 from genreray.feed import row_dataset
@@ -42,7 +42,7 @@ def predict(
             f"extract features with those of the checkpoint ({_shown(settings)})"
         )
     index = features.rows(split)
-    cluster.connect()
+    cluster.connect(progress.line)
     columns = ["track_id", "uri", "genre", "status", "error", "n_frames"]
     to_score = settings.tree is not None
     if to_score:
@@ -81,7 +81,7 @@ def prediction_stage(
     return rows.map_batches(
         GpuPredictor,
         fn_constructor_kwargs=arguments,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=n_gpus()),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=None if may_grow() else n_gpus()),
         num_gpus=1,
         batch_size=None,
         batch_format="pyarrow",

@@ -87,8 +87,8 @@ def train(
         )
         for line in learnt.doubts:
             progress.line(line)
-        cluster.connect()
-        plan = plan_workers(1 if isinstance(settings.build(), Fitted) else workers, gpu)
+        cluster.connect(progress.line)
+        plan = plan_workers(1 if isinstance(settings.build(), Fitted) else workers, gpu, progress.line)
         _run(run_uri, learnt, settings, config, plan, progress)
     history = _check_history(run_uri)
     return Trained(

@@ -22,8 +22,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(log: Path, **options: object) -> Iterator[dict[str, str]]:
-    """Yield the environment in which commands reach a head started with `options` (num_cpus=2) of `ray start`."""
+def started(log: Path, variables: dict[str, str] | None = None, **options: object) -> Iterator[dict[str, str]]:
+    """Yield the environment in which commands reach a head started with `options` (num_cpus=2) of `ray start`.
+
+    `variables` are those of the head alone.
+    """
     dashboard, port = free_port(), free_port()
     environment = {
         **os.environ,
@@ -40,12 +43,17 @@ def started(log: Path, **options: object) -> Iterator[dict[str, str]]:
     }
     flags = [f"--{name}={value}" for name, value in given.items()]
     with log.open("wb") as output:
-        command = [*_RAY, "start", "--head", "--block", *flags]
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            [*_RAY, "start", "--head", "--block", *flags],
+            env={**environment, **(variables or {})},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
         _wait_for(f"http://127.0.0.1:{dashboard}/api/version", process, log)
         address = f"127.0.0.1:{port}"
-        yield {**environment, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "TEST_ADDRESS": address}
+        yield {**environment, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_ADDRESS": address}
     finally:
         _stop(process)
 

@@ -55,7 +55,7 @@ def test_a_host_that_does_not_exist_is_told(alone):
 
 def test_a_server_that_is_not_ray_is_told(alone):
     """The dashboard's port is the usual mistake; Ray tries for seven minutes, and ends the process."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    server = http.server.ThreadingHTTPServer(("", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         assert "is not a Ray cluster: give the port of `ray start`" in refused(f"127.0.0.1:{server.server_port}")
@@ -133,6 +133,7 @@ def test_a_node_with_a_gpu_and_no_cpu_is_told(nodes):
 
 def test_a_cluster_without_cpus_is_told(nodes, monkeypatch):
     nodes({"GPU": 1})
-    monkeypatch.setattr(cluster, "_NODES_PATIENCE", 0.0)
+    monkeypatch.setattr(cluster, "_START_PATIENCE", 0.0)
+    monkeypatch.setattr(cluster, "may_grow", lambda: False)
     with pytest.raises(UserError, match="the cluster has no CPUs for work: add a node"):
-        cluster._wait_for_nodes()
+        cluster._wait_for_cpus(print)
