@@ -113,6 +113,8 @@ class Evaluate(Job):
     """Folder to write; an earlier report in it is replaced."""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
     """Folder that train wrote."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
     split: Literal["training", "validation", "test"] = "test"
     """Split to score."""
     fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
@@ -134,6 +136,8 @@ class Tag(CatalogJob):
     """Folder to write; run again, the tracks that it lacks are added."""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
     """Folder that train wrote; the features are computed with its settings."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
     top_k: int = 3
     """Genres given for each track, best first; of a model trained with --labels genres, all above their thresholds."""
     embedding: bool = False

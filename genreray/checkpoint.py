@@ -68,7 +68,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Settings":
-        """Return the settings that `to_json` gave.
+        """Return the settings that `to_json` gave; where they name a module as the model, that is imported.
 
         Raises UserError where they are not those of a checkpoint that this version reads.
         """
@@ -79,6 +79,8 @@ class Settings:
         try:
             model = dict(value["model"])
             name = model.pop("name")
+            if not isinstance(name, str):
+                raise TypeError("the model's name is no text")
             several = value.get("labels")  # only where a track has several genres
             return cls(
                 model=name,
@@ -121,12 +123,19 @@ def save(folder: str, model: torch.nn.Module, settings: Settings) -> None:
     storage.write_json(storage.join(folder, CONFIG), settings.to_json())
 
 
-def load(folder: str) -> Checkpoint:
+def load(folder: str, named: str | None = None, *, approved: str | None = None) -> Checkpoint:
     """Return the checkpoint in `folder` (a run's or a checkpoint's own), on the CPU and in evaluation mode.
 
-    Raises UserError where files are missing, damaged or do not fit each other.
+    `approved` is the fingerprint of one whose settings the caller has loaded by `load_settings`, as a driver has for
+    its workers. Raises UserError as `load_settings` does, where files are missing, damaged or do not fit each other,
+    and where the checkpoint is not the approved one.
     """
-    settings = load_settings(folder)
+    if approved is None:
+        settings = load_settings(folder, named)
+    elif fingerprint(folder) == approved:
+        settings = Settings.from_json(*_config(folder))
+    else:
+        raise UserError(f"{folder} was changed while the job was running: run it again")
     content = _read(folder, WEIGHTS)
     model = settings.build()
     try:
@@ -140,14 +149,28 @@ def load(folder: str) -> Checkpoint:
     return Checkpoint(settings, model.eval(), fingerprint(folder))
 
 
-def load_settings(folder: str) -> Settings:
+def load_settings(folder: str, named: str | None = None) -> Settings:
     """Return what config.json in `folder` says.
 
-    Raises UserError where there is no checkpoint.
+    A module that it names as its model is imported, which runs code, only where that is what the user `named`.
+    Raises UserError where it is not, and where there is no checkpoint.
     """
+    value, where = _config(folder)
+    model = value.get("model") if isinstance(value, dict) else None
+    name = model.get("name") if isinstance(model, dict) else None
+    if isinstance(name, str) and name != named and not models.is_known(name):
+        raise UserError(
+            f"{where} is of the model {name!r}, which is none of genreray's, and to use it is to run its code: "
+            "where you trust it, give it as --model too"
+        )
+    return Settings.from_json(value, where)
+
+
+def _config(folder: str) -> tuple[Any, str]:
+    """Return the value in config.json, and where that is."""
     _read(folder, CONFIG)
     where = storage.join(folder, CONFIG)
-    return Settings.from_json(storage.read_json(where), where)
+    return storage.read_json(where), where
 
 
 def fingerprint(folder: str) -> str:

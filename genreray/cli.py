@@ -174,6 +174,7 @@ def evaluate(job: Evaluate, console: Console) -> int:
         progress=Progress(console, "evaluate"),
         embedding=job.embedding,
         fma_features=job.fma_features,
+        model=job.model,
     )
     facts = {
         "split": job.split,
@@ -200,6 +201,7 @@ def tag(job: Tag, console: Console) -> int:
         cluster=_cluster(job),
         progress=Progress(console, "tag"),
         embedding=job.embedding,
+        model=job.model,
     )
     facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE)}
     summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)

@@ -50,13 +50,15 @@ def evaluate(
     progress: Progress,
     fma_features: str | None = None,
     embedding: bool = False,
+    model: str | None = None,
 ) -> Evaluated:
     """Write predictions.parquet, metrics.json and report.html of one split into `report_uri`.
 
+    `model` is a module that the user named, where the checkpoint is of one.
     Raises UserError where an input does not fit, the folder holds something else, or no track can be scored.
     """
     features = FeatureSet.open(features_uri)
-    settings = checkpoint.load_settings(checkpoint_uri)
+    settings = checkpoint.load_settings(checkpoint_uri, model)
     if settings.statistics == checkpoint.FMA:
         if fma_features is None:
             raise UserError(
@@ -67,7 +69,14 @@ def evaluate(
         raise UserError(f"{checkpoint_uri} was not trained on FMA's own MFCC statistics: leave --fma-features out")
     _check_output(report_uri)
     predicted = predict(
-        features, checkpoint_uri, split=split, gpu=gpu, cluster=cluster, progress=progress, embedding=embedding
+        features,
+        checkpoint_uri,
+        split=split,
+        gpu=gpu,
+        cluster=cluster,
+        progress=progress,
+        embedding=embedding,
+        model=model,
     )
     several = settings.tree is not None
     known = (predictions.scored_several if several else predictions.scored)(predicted, settings.genres)

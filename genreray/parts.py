@@ -146,8 +146,9 @@ def _read_part(uri: str, columns: list[str]) -> pa.Table:
     fs, path = storage.arrow_filesystem(uri)
     try:
         with pq.ParquetFile(path, filesystem=fs) as file:
+            tables.check_plain(file.schema_arrow, uri)
             return file.read(columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{storage.parent(uri)} has a damaged part: {_first_line(error)}") from error
 
 
@@ -193,10 +194,11 @@ def _metadata_of_file(uri: str) -> dict[str, Any]:
     fs, path = storage.arrow_filesystem(uri)
     try:
         schema = pq.read_schema(path, filesystem=fs)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: an extension type that cannot be made
         raise UserError(
             f"{uri} is not a whole Parquet file ({_first_line(error)}): delete it and run the job that made it again"
         ) from error
+    tables.check_plain(schema, uri)
     return tables.metadata_of(schema, uri)
 
 

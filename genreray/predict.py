@@ -29,13 +29,15 @@ def predict(
     cluster: Cluster,
     progress: Progress,
     embedding: bool = False,
+    model: str | None = None,
 ) -> pa.Table:
     """Return PREDICTIONS with the probabilities of all genres for every row in `split` (or all), by track id.
 
     With `embedding`, that column too; where a track has several genres, those of tables.TO_SCORE.
+    `model` is a module that the user named, where the checkpoint is of one.
     Raises UserError where the features were made with other settings than the checkpoint's.
     """
-    settings = checkpoint.load_settings(checkpoint_uri)
+    settings = checkpoint.load_settings(checkpoint_uri, model)
     if settings.features != features.config:
         raise UserError(
             f"{features.uri} and {checkpoint_uri} were made with different feature settings: "
@@ -109,10 +111,7 @@ def predict_block(block: pa.Table, checkpoint_uri: str, fingerprint: str, **how:
 @functools.lru_cache(maxsize=1)
 def _load(checkpoint_uri: str, fingerprint: str) -> Checkpoint:
     """Load a checkpoint once a process; by its fingerprint, so that a folder trained anew is loaded anew."""
-    loaded = checkpoint.load(checkpoint_uri)
-    if loaded.fingerprint != fingerprint:
-        raise UserError(f"{checkpoint_uri} was changed while the job was running: run it again")
-    return loaded
+    return checkpoint.load(checkpoint_uri, approved=fingerprint)
 
 
 def predict_rows(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from genreray import checkpoint, comparison, comparison_page, dataset, metrics, models, predictions, storage
+from genreray import checkpoint, comparison, comparison_page, dataset, metrics, models, predictions, storage, tables
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster, Gpu
 from genreray.comparison import Comparison, Failure, System, Trial
@@ -125,10 +125,11 @@ def _trials(
                 cluster=cluster,
                 progress=Progress(progress.console, f"{name}, seed {seed}"),
                 fma_features=fma_features,
+                model=name,
             )
             worked = True
         worked |= not done.already_finished
-        settings = checkpoint.load_settings(run)
+        settings = checkpoint.load_settings(run, name)
         seconds = sum(float(epoch["seconds"]) for epoch in done.history)
         found.append(_read_trial(page, settings, float(done.best["validation_accuracy"]), seconds))
     return settings, found, worked
@@ -148,8 +149,11 @@ def recipe(name: str, features: FeatureConfig, epochs: int | None, seed: int) ->
 
 
 def _read_trial(page: str, settings: Settings, validation_accuracy: float, seconds: float) -> Trial:
-    with storage.open_file(storage.join(page, PREDICTIONS_FILE)) as file:
-        rows = predictions.scored(pq.read_table(file), settings.genres).sort_by("track_id")
+    where = storage.join(page, PREDICTIONS_FILE)
+    with storage.open_file(where) as file:
+        table = pq.read_table(file)
+        tables.check_plain(table.schema, where)
+        rows = predictions.scored(table, settings.genres).sort_by("track_id")
     probabilities, labels = predictions.arrays(rows, settings.genres)
     return Trial(probabilities, labels, validation_accuracy, seconds)
 

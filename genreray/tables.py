@@ -59,6 +59,29 @@ def predictions(embedding: bool, to_score: bool = False) -> pa.Schema:
     return pa.schema([*PREDICTIONS, *(TO_SCORE if to_score else ()), *([EMBEDDING] if embedding else ())])
 
 
+def check_plain(schema: pa.Schema, where: str) -> None:
+    """Raise UserError where a column is of a type that Python code defines: Ray registers one that unpickles values.
+
+    `where` names the file in the error. Tables that come from strangers are read only after this.
+    """
+    for field in schema:
+        if _is_of_python(field.type):
+            raise UserError(
+                f"{where} has a column {field.name!r} of the type {field.type}, which may run code when it is read: "
+                "give a table of plain types"
+            )
+
+
+def _is_of_python(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.ExtensionType):
+        return True
+    if isinstance(kind, pa.BaseExtensionType):  # Arrow's own, such as arrow.uuid
+        return _is_of_python(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _is_of_python(kind.value_type)
+    return any(_is_of_python(kind.field(i).type) for i in range(kind.num_fields))
+
+
 _METADATA_KEY = b"genreray"
 
 

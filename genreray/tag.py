@@ -31,16 +31,18 @@ def tag(
     cluster: Cluster,
     progress: Progress,
     embedding: bool = False,
+    model: str | None = None,
 ) -> Outcome:
     """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, and tags.csv.
 
     With `embedding`, PREDICTIONS have that column too. `top_k` is for models of one genre a track; of several, all
-    that are above their thresholds are given.
+    that are above their thresholds are given. `model` is a module that the user named, where the checkpoint
+    is of one.
 
     Tracks that are there already are not done again. One row comes out for each row that goes in.
     Raises UserError where there is no checkpoint, or the folder holds something else or another model's labels.
     """
-    settings = checkpoint.load_settings(checkpoint_uri)
+    settings = checkpoint.load_settings(checkpoint_uri, model)
     if settings.statistics == checkpoint.FMA:
         raise UserError(
             f"{checkpoint_uri} was trained on FMA's own statistics of whole tracks, which files do not have: "

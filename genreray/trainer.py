@@ -124,7 +124,7 @@ class Trainer:
 
     def load(self, folder: str) -> None:
         """Go on from what `save` wrote."""
-        self.network.load_state_dict(checkpoint.load(folder).model.state_dict())
+        self.network.load_state_dict(checkpoint.load(folder, self.settings.model).model.state_dict())
         self.history, state = resume.load(folder, self._optimizer)
         if self._step is not None:
             self._step.average.load_state_dict(state, self.network)

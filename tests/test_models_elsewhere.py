@@ -92,7 +92,7 @@ def test_a_module_is_a_model_by_its_path(write, name, tmp_path):
     with pytest.raises(UserError, match=rf"here sets 'width', which {name} does not have"):
         models.config_from_json(name, {"width": 6}, "here")
     checkpoint.save(str(tmp_path / "run"), model, settings(name, config))
-    loaded = checkpoint.load(str(tmp_path / "run"))
+    loaded = checkpoint.load(str(tmp_path / "run"), name)
     inputs = {"mel": torch.randint(0, 256, (3, 16, 20), dtype=torch.uint8)}
     assert torch.equal(loaded.model(inputs), model(inputs))
     assert loaded.settings == settings(name, config)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from genreray import storage
 from genreray.errors import UserError
-from genreray.tables import CATALOG, SPLITS
+from genreray.tables import CATALOG, SPLITS, check_plain
 
 KINDS = ".csv, .parquet, .jsonl"
 
@@ -195,9 +195,10 @@ def _parquet_rows(uri: str, wanted: set[str]) -> _Rows:
     filesystem, path = storage.arrow_filesystem(uri)
     try:
         file = pq.ParquetFile(path, filesystem=filesystem)
+        check_plain(file.schema_arrow, uri)
         names: list[str] = file.schema_arrow.names
         table = file.read([name for name in names if name in wanted])
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{uri} cannot be read as Parquet: {' '.join(str(error).split())}") from error
 
     def rows() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -22,7 +22,7 @@ from genreray.models import (
 )
 from genreray.models.base import Family, GenreModel, ModelConfig
 
-__all__ = ["MODELS", "Family", "GenreModel", "ModelConfig", "build", "config_from_json", "family"]
+__all__ = ["MODELS", "Family", "GenreModel", "ModelConfig", "build", "config_from_json", "family", "is_known"]
 
 _FAMILIES = (
     chance.RANDOM,
@@ -55,6 +55,11 @@ def family(name: str) -> Family:
             f"there is no model {name!r}: choose one of {names}; or give a module that Python finds (PYTHONPATH)"
         )
     return found
+
+
+def is_known(name: str) -> bool:
+    """Return whether `name` is in the registry or an entry point of an installed package: no module by its path."""
+    return isinstance(name, str) and (name in MODELS or name in elsewhere.entry_points())
 
 
 def build(name: str, config: ModelConfig, features: FeatureConfig, crop_frames: int, n_genres: int) -> GenreModel:
