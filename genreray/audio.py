@@ -1,11 +1,11 @@
-"""The bytes of an audio file -> y: mono float32 at `sr`, at most `duration` seconds from the middle."""
+"""An audio file -> y: mono float32 at `sr`, at most `duration` seconds from the middle."""
 
 import contextlib
 import io
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -18,6 +18,7 @@ from genreray.errors import Status, TrackError
 MIN_DURATION = 3.0  # seconds
 SILENCE = 1e-4  # peak amplitude, -80 dBFS: what 16-bit dither leaves of digital silence
 LOUDEST = 1e6  # peak amplitude; a float file with more is damaged, and its power would overflow float32
+MOST_READ = 2**31  # bytes of one file that are read; formats that must be walked through can be of any size
 _MAX_CHANNELS = 32
 _SAMPLE_RATES = range(1_000, 768_001)  # Hz; beyond these a header is taken for damaged
 _BLOCK = 2 * 30 * 44_100  # samples of all channels read at a time: a clip at once, many channels in little memory
@@ -33,32 +34,54 @@ _MPEG_LENGTH = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0
 Samples = NDArray[np.float32]
 
 
-class _Bytes(io.BytesIO):
-    """A file in memory in which a damaged header can ask for a place before the beginning."""
+class _Source:
+    """A file as decoders see it, who ask for whatever a header says; what it raises is kept: they would hide it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = MOST_READ
+        self.fault: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, none where that fails."""
+        content = b""
+        try:
+            content = self._file.read(size)
+            self._count(len(content))
+        except Exception as error:
+            self.fault = self.fault or error
+        return b"" if self.fault else content
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TrackError(Status.TOO_LARGE, f"more than {MOST_READ >> 20:,} MiB would have to be read")
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go there, or to the beginning: an exception would be printed by soundfile and then ignored."""
-        return super().seek(max(0, offset) if whence == io.SEEK_SET else offset, whence)
+        """Go there, or to the beginning where that lies before it."""
+        try:
+            return self._file.seek(max(0, offset) if whence == io.SEEK_SET else offset, whence)
+        except (ValueError, OSError):  # before the beginning, counted from elsewhere, or beyond all bounds
+            return self._file.tell()
+
+    def tell(self) -> int:
+        """Return the place of the next byte."""
+        return self._file.tell()
 
 
 class _CannotReadError(Exception):
     """libsndfile cannot read the file, or not well: FFmpeg should."""
 
 
-def decode(content: bytes, sr: int, duration: float) -> Samples:
-    """Decode a whole file's bytes to y: float32 [n_samples], mono, at `sr` Hz.
+def decode(file: bytes | BinaryIO, sr: int, duration: float) -> Samples:
+    """Decode a whole file, its bytes or itself, to y: float32 [n_samples], mono, at `sr` Hz.
 
     A longer track gives its middle `duration` seconds, as Free Music Archive clips are cut; no more than these are
     decoded. Channels are averaged and then resampled (soxr HQ), in the order and with the length of `librosa.load`.
 
-    Raises TrackError (empty, undecodable, too_short, silent).
+    Raises TrackError (empty, undecodable, too_short, silent, too_large), and what reading the file raises.
     """
-    if not content:
-        raise TrackError(Status.EMPTY, "file has no bytes")
-    try:
-        y, native_sr = _read_soundfile(content, duration)
-    except _CannotReadError as reason:
-        y, native_sr = _read_ffmpeg(content, duration, reason)
+    y, native_sr = _read(_Source(io.BytesIO(file) if isinstance(file, bytes) else file), duration)
     seconds = len(y) / native_sr
     if seconds < MIN_DURATION:
         raise TrackError(Status.TOO_SHORT, f"{seconds:.2f} s of audio, less than {MIN_DURATION:g} s")
@@ -70,12 +93,27 @@ def decode(content: bytes, sr: int, duration: float) -> Samples:
     return _resample(y, native_sr, sr)[: round(duration * sr)]
 
 
-def _read_soundfile(content: bytes, duration: float) -> tuple[Samples, int]:
+def _read(source: _Source, duration: float) -> tuple[Samples, int]:
+    """Return mono [n_samples] and its rate."""
+    try:
+        if not source.read(1):
+            raise TrackError(Status.EMPTY, "file has no bytes")
+        try:
+            return _read_soundfile(source, duration)
+        except _CannotReadError as reason:
+            return _read_ffmpeg(source, duration, reason)
+    finally:
+        if source.fault is not None:
+            raise source.fault
+
+
+def _read_soundfile(source: _Source, duration: float) -> tuple[Samples, int]:
     """Return mono [n_samples] and its rate, read by libsndfile (mp3, flac, ogg, opus, wav, aiff)."""
     try:
-        with sf.SoundFile(_Bytes(content)) as file:
+        source.seek(0)
+        with sf.SoundFile(source) as file:
             _check_format(file.samplerate, file.channels)
-            if file.format == "MP3" and not _tells_length(content):
+            if file.format == "MP3" and not _tells_length(source):
                 raise _CannotReadError("length unknown")
             wanted = round(duration * file.samplerate)
             start = max(0, (file.frames - wanted) // 2)
@@ -89,13 +127,16 @@ def _read_soundfile(content: bytes, duration: float) -> tuple[Samples, int]:
         raise _CannotReadError(str(error.error_string).rstrip(".")) from None
 
 
-def _tells_length(mpeg: bytes) -> bool:
+def _tells_length(mpeg: _Source) -> bool:
     """Return whether an MPEG file says how long it is; libsndfile's guess from its size may be far off."""
-    start = 0
-    while mpeg[start : start + 3] == b"ID3":
-        a, b, c, d = mpeg[start + 6 : start + 10].ljust(4, b"\0")
+    place, start = mpeg.tell(), 0
+    while mpeg.seek(start) == start and (head := mpeg.read(10))[:3] == b"ID3":
+        a, b, c, d = head[6:].ljust(4, b"\0")
         start += 10 + (a << 21 | b << 14 | c << 7 | d)  # seven bits a byte
-    return _MPEG_LENGTH.search(mpeg, start, start + 64) is not None
+    mpeg.seek(start)
+    found = _MPEG_LENGTH.search(mpeg.read(64))
+    mpeg.seek(place)
+    return found is not None
 
 
 def _read_at(file: sf.SoundFile, start: int, count: int) -> Samples:
@@ -122,27 +163,28 @@ def _check_format(native_sr: int, n_channels: int) -> None:
         raise TrackError(Status.UNDECODABLE, f"header claims {n_channels} channels at {native_sr} Hz")
 
 
-def _read_ffmpeg(content: bytes, duration: float, reason: Exception) -> tuple[Samples, int]:
+def _read_ffmpeg(source: _Source, duration: float, reason: Exception) -> tuple[Samples, int]:
     """Return mono [n_samples] and its rate, read by FFmpeg (m4a/aac, wma and the rest).
 
     The packets are walked through twice: for the length, which containers leave out or get wrong, then to the middle,
     where decoding begins. That is quick beside decoding, and needs neither a seek nor an index to be right.
     """
     try:
-        with _open(content) as container:
+        with _open(source) as container:
             first, end = _extent(container, _audio_stream(container))
         start = max(first, (first + end - duration) / 2)
-        y, native_sr = _decode_from(content, start, duration)
+        y, native_sr = _decode_from(source, start, duration)
         if start > first and len(y) / native_sr < duration:  # times that jump
-            y, native_sr = _decode_from(content, first, duration)
+            y, native_sr = _decode_from(source, first, duration)
         return y, native_sr
     except av.FFmpegError as error:
         ffmpeg = error.strerror or type(error).__name__
         raise TrackError(Status.UNDECODABLE, f"not audio that can be read (FFmpeg: {ffmpeg})") from reason
 
 
-def _open(content: bytes) -> Any:
-    return av.open(io.BytesIO(content), metadata_errors="replace", container_options={"format_whitelist": _CONTAINERS})
+def _open(source: _Source) -> Any:
+    source.seek(0)
+    return av.open(source, metadata_errors="replace", container_options={"format_whitelist": _CONTAINERS})
 
 
 def _audio_stream(container: Any) -> Any:
@@ -177,11 +219,11 @@ def _extent(container: Any, stream: Any) -> tuple[float, float]:
     return float((first or 0) * stream.time_base), float(end * stream.time_base)
 
 
-def _decode_from(content: bytes, start: float, duration: float) -> tuple[Samples, int]:
+def _decode_from(source: _Source, start: float, duration: float) -> tuple[Samples, int]:
     """Return mono [n_samples] and its rate, from `start` seconds on."""
     blocks: list[Samples] = []
     native_sr = wanted = kept = position = 0  # position: of the next sample, counted from `start`
-    with _open(content) as container:
+    with _open(source) as container:
         for frame in _frames(container, _audio_stream(container), start - _PREROLL):
             if not native_sr:
                 native_sr = frame.sample_rate

@@ -66,10 +66,13 @@ def extract_track(uri: str, config: FeatureConfig) -> dict[str, Any]:
     This is the one place where a track's fault becomes data: whatever is raised ends in `status` and `error`.
     """
     try:
-        y = audio.decode(storage.read_bytes(uri), config.sr, config.duration)
+        with storage.open_track(uri) as file:
+            y = audio.decode(file, config.sr, config.duration)
         mel, mel_ref, mfcc = features.extract(y, config)
     except TrackError as error:
         return {"status": error.status.value, "error": error.message}
+    except OSError as error:  # of a file on disk that was opened
+        return {"status": Status.UNREADABLE.value, "error": error.strerror or str(error)}
     except Exception as error:
         return {"status": Status.ERROR.value, "error": f"{type(error).__name__}: {error}"}
     return {

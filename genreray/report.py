@@ -32,7 +32,7 @@ _MEANING: Mapping[str, str] = {
     Status.UNDECODABLE: "not audio that can be decoded",
     Status.TOO_SHORT: "too little audio to judge",
     Status.SILENT: "nothing but silence",
-    Status.TOO_LARGE: "larger than the limit",
+    Status.TOO_LARGE: "too much of the file would have to be read",
     Status.TIMEOUT: "took longer than the limit",
     Status.CRASHED: "ended its worker",
     Status.ERROR: "an unexpected error",

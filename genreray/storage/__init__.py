@@ -1,13 +1,16 @@
 """The only filesystem code: a URI (local path, s3://, any fsspec URL) to bytes, files, listings and JSON."""
 
+import errno
 import glob
+import io
 import json
 import posixpath
 import stat
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +27,7 @@ from genreray.storage.access import (
     reason,
 )
 from genreray.storage.listing import list_files
+from genreray.storage.pieces import open_pieces
 from genreray.storage.uris import absolute, is_local, join, parent
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "list_files",
     "make_folder",
     "open_file",
+    "open_track",
     "parent",
     "read_bytes",
     "read_json",
@@ -48,6 +53,9 @@ __all__ = [
     "write_text",
 ]
 
+Result = TypeVar("Result")
+
+WHOLE = 2**25  # bytes; of larger tracks no more is read than the decoder asks for
 _READ_ATTEMPTS = 4
 _FIRST_PAUSE = 0.2  # seconds; doubles with each attempt
 
@@ -68,10 +76,28 @@ def read_bytes(uri: str) -> bytes:
 
     Raises TrackError (not_found, unreadable).
     """
+    return _persistently(uri, lambda: _read(uri))
+
+
+def open_track(uri: str) -> BinaryIO:
+    """Return a track's file for reading: its content where that is at most `WHOLE` bytes, else read as it is used.
+
+    Raises TrackError (not_found, unreadable), and so does reading, which tries again as `read_bytes` does.
+    """
+    if is_local(uri):
+        return _persistently(uri, lambda: _open_local(uri))
+    content = _persistently(uri, lambda: _read_first(uri))
+    if len(content) < WHOLE:
+        return io.BytesIO(content)
+    size = _persistently(uri, lambda: _size(uri))
+    return open_pieces(content, size, lambda start, end: _persistently(uri, lambda: _read(uri, start, end)))
+
+
+def _persistently(uri: str, read: Callable[[], Result]) -> Result:
     pause = _FIRST_PAUSE
     for attempt in range(1, _READ_ATTEMPTS + 1):
         try:
-            return _read(uri)
+            return read()
         except (FileNotFoundError, NotADirectoryError):
             raise TrackError(Status.NOT_FOUND, "no such file") from None
         except UserError as error:
@@ -88,12 +114,37 @@ def read_bytes(uri: str) -> bytes:
     raise AssertionError("unreachable")
 
 
-def _read(uri: str) -> bytes:
+def _read(uri: str, start: int | None = None, end: int | None = None) -> bytes:
     fs, path = filesystem(uri)
-    if is_local(uri) and not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for, a device never end
-        raise UserError("not a file")
-    content: bytes = fs.cat_file(path)
+    _check_regular(uri)
+    content: bytes = fs.cat_file(path, start=start, end=end)
     return content
+
+
+def _read_first(uri: str) -> bytes:
+    try:
+        return _read(uri, 0, WHOLE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return _read(uri)  # empty: S3 has no range of nothing
+
+
+def _size(uri: str) -> int:
+    fs, path = filesystem(uri)
+    return int(fs.size(path))
+
+
+def _open_local(uri: str) -> BinaryIO:
+    _check_regular(uri)
+    path = Path(filesystem(uri)[1])
+    return path.open("rb") if path.stat().st_size > WHOLE else io.BytesIO(path.read_bytes())
+
+
+def _check_regular(uri: str) -> None:
+    """Raise UserError for what is on disk and no plain file: a pipe would be waited for, a device never end."""
+    if is_local(uri) and not stat.S_ISREG(Path(filesystem(uri)[1]).stat().st_mode):
+        raise UserError("not a file")
 
 
 def open_file(uri: str, mode: str = "rb", **options: Any) -> Any:
