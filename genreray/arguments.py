@@ -10,6 +10,7 @@ from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.featureset import Labels
 from genreray.fetch.archives import HOST
+from genreray.isolation import DEFAULT_LIMITS, Limits
 from genreray.recipe import TrainingConfig
 
 FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
@@ -43,10 +44,18 @@ class CatalogJob(Job):
     """Column of a manifest that holds each track's genre; by default genre."""
     max_failed: float = 0.1
     """Share of the tracks, 0 to 1, that may fail before the job ends with exit code 1."""
+    timeout: float = DEFAULT_LIMITS.seconds
+    """Seconds that one track may take, from the store to its features, before it is given up."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_failed <= 1:
             raise UserError(f"max failed is {self.max_failed}: give a share from 0 to 1")
+        Limits(self.timeout)  # refuses what makes no sense
+
+    @property
+    def limits(self) -> Limits:
+        """What one track may take."""
+        return Limits(self.timeout)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

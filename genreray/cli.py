@@ -103,6 +103,7 @@ def extract(job: Extract, console: Console) -> int:
         cluster=_cluster(job),
         progress=Progress(console, "extract"),
         genre_parents=genre_parents(job.fma_metadata),
+        limits=job.limits,
     )
     facts = {**_throughput(outcome), "split": split_method}
     summary = Summary("extract", storage.absolute(job.features), outcome.seconds, outcome.counts, facts)
@@ -202,6 +203,7 @@ def tag(job: Tag, console: Console) -> int:
         progress=Progress(console, "tag"),
         embedding=job.embedding,
         model=job.model,
+        limits=job.limits,
     )
     facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE)}
     summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)

@@ -1,20 +1,22 @@
 """CATALOG -> FEATURES, on Ray Data: one task fetches, decodes, computes and writes a block of tracks."""
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 import ray.data
 
-from genreray import audio, features, pipeline, storage, tables
+from genreray import pipeline, tables, track
 from genreray.cluster import Cluster
-from genreray.errors import Status, TrackError
+from genreray.errors import TrackError
 from genreray.features import FeatureConfig
 from genreray.featureset import table_settings
+from genreray.isolation import DEFAULT_LIMITS, Limits, map_isolated
 from genreray.parts import Parts
 from genreray.pipeline import Outcome
 from genreray.progress import Progress
+
+TrackFunction = Callable[[Sequence[str]], Iterable[track.Columns]]  # track.extract_tracks with its settings
 
 
 def extract(
@@ -25,6 +27,7 @@ def extract(
     split_method: str,
     cluster: Cluster,
     progress: Progress,
+    limits: Limits = DEFAULT_LIMITS,
     block_size: int | None = None,
     genre_parents: Mapping[str, str] | None = None,
 ) -> Outcome:
@@ -38,7 +41,7 @@ def extract(
     schema = tables.with_metadata(tables.FEATURES, table_settings(config, split_method, genre_parents))
 
     def stages(dataset: "ray.data.Dataset") -> "ray.data.Dataset":
-        return feature_stage(dataset, config)
+        return feature_stage(dataset, config, limits)
 
     # Parts of one split each can be skipped whole by whoever reads another split.
     in_order = catalog.sort_by([("split", "ascending"), ("track_id", "ascending")])
@@ -47,39 +50,27 @@ def extract(
     )
 
 
-def feature_stage(dataset: "ray.data.Dataset", config: FeatureConfig) -> "ray.data.Dataset":
+def feature_stage(
+    dataset: "ray.data.Dataset", config: FeatureConfig, limits: Limits = DEFAULT_LIMITS
+) -> "ray.data.Dataset":
     """Add the stage that turns rows of CATALOG into rows of FEATURES."""
     return dataset.map_batches(
-        extract_block, fn_kwargs={"config": config}, batch_size=None, batch_format="pyarrow", zero_copy_batch=True
+        extract_block,
+        fn_kwargs={"extract_tracks": functools.partial(track.extract_tracks, config=config), "limits": limits},
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
     )
 
 
-def extract_block(block: pa.Table, config: FeatureConfig) -> pa.Table:
-    """Return the rows of FEATURES for rows of CATALOG, in the same order."""
-    rows = [{**row, **extract_track(row["uri"], config)} for row in block.to_pylist()]
-    return pa.Table.from_pylist(rows, schema=tables.FEATURES)
+def extract_block(block: pa.Table, extract_tracks: TrackFunction, limits: Limits = DEFAULT_LIMITS) -> pa.Table:
+    """Return the rows of FEATURES for rows of CATALOG, in the same order.
 
-
-def extract_track(uri: str, config: FeatureConfig) -> dict[str, Any]:
-    """Return the columns of FEATURES after the catalog's, for the track at `uri`.
-
-    This is the one place where a track's fault becomes data: whatever is raised ends in `status` and `error`.
+    The tracks are done in a process of their own: one that crashes it, hangs or swells costs its own row alone.
     """
-    try:
-        with storage.open_track(uri) as file:
-            y = audio.decode(file, config.sr, config.duration)
-        mel, mel_ref, mfcc = features.extract(y, config)
-    except TrackError as error:
-        return {"status": error.status.value, "error": error.message}
-    except OSError as error:  # of a file on disk that was opened
-        return {"status": Status.UNREADABLE.value, "error": error.strerror or str(error)}
-    except Exception as error:
-        return {"status": Status.ERROR.value, "error": f"{type(error).__name__}: {error}"}
-    return {
-        "status": Status.OK.value,
-        "duration": len(y) / config.sr,
-        "n_frames": mel.shape[1],
-        "mel": np.ascontiguousarray(mel).tobytes(),
-        "mel_ref": mel_ref,
-        "mfcc": np.ascontiguousarray(mfcc).tobytes(),
-    }
+    rows = block.to_pylist()
+    made = map_isolated(extract_tracks, [row["uri"] for row in rows], limits)
+    columns = (track.fault_columns(found) if isinstance(found, TrackError) else found for found in made)
+    return pa.Table.from_pylist(
+        [{**row, **more} for row, more in zip(rows, columns, strict=True)], schema=tables.FEATURES
+    )

@@ -33,8 +33,8 @@ _MEANING: Mapping[str, str] = {
     Status.TOO_SHORT: "too little audio to judge",
     Status.SILENT: "nothing but silence",
     Status.TOO_LARGE: "too much of the file would have to be read",
-    Status.TIMEOUT: "took longer than the limit",
-    Status.CRASHED: "ended its worker",
+    Status.TIMEOUT: "took longer than it may",
+    Status.CRASHED: "ended the process that read it",
     Status.ERROR: "an unexpected error",
 }
 

@@ -11,6 +11,7 @@ from genreray import checkpoint, parts, pipeline, storage, tables
 from genreray.cluster import Cluster, Gpu
 from genreray.errors import UserError
 from genreray.extract import feature_stage
+from genreray.isolation import DEFAULT_LIMITS, Limits
 from genreray.parts import Parts
 from genreray.pipeline import Outcome
 from genreray.predict import prediction_stage
@@ -32,6 +33,7 @@ def tag(
     progress: Progress,
     embedding: bool = False,
     model: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Outcome:
     """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, and tags.csv.
 
@@ -62,7 +64,7 @@ def tag(
     output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), schema)
 
     def stages(rows: "ray.data.Dataset") -> "ray.data.Dataset":
-        made = feature_stage(rows, settings.features)
+        made = feature_stage(rows, settings.features, limits)
         return prediction_stage(made, checkpoint_uri, top_k=top_k, gpu=gpu, embedding=embedding)
 
     outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress)

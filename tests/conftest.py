@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 import sounds
@@ -10,6 +11,8 @@ os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S"] = "60"  # a job that hangs fails
 os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "60"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray's workers, and the processes that they start, find the modules beside this one.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+import functools
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,11 +9,13 @@ from rich.console import Console
 from genreray import audio, features, pipeline, storage, tables
 from genreray.cluster import Cluster
 from genreray.errors import Status, UserError
-from genreray.extract import extract, extract_block, extract_track, feature_stage
+from genreray.extract import extract, extract_block, feature_stage
 from genreray.features import FeatureConfig
 from genreray.progress import Progress
+from genreray.track import extract_track, extract_tracks
 
 CONFIG = FeatureConfig(duration=3.0)
+TRACKS = functools.partial(extract_tracks, config=CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,7 @@ def test_a_row_holds_what_decoding_and_features_give(tracks):
 
 
 def test_each_row_comes_out_once_with_its_status(tracks):
-    out = extract_block(tracks, CONFIG)
+    out = extract_block(tracks, TRACKS)
     assert out.schema.equals(tables.FEATURES)
     assert out.select(tables.CATALOG.names).equals(tracks)
     for row in out.to_pylist():
@@ -83,7 +87,8 @@ def test_the_job_writes_every_row_once(ray_session, tracks, tmp_path):
     assert (outcome.n_done, outcome.n_before) == (16, 0)
     found = pq.read_table(tmp_path / "features")
     assert sorted(found["track_id"].to_pylist()) == sorted(tracks["track_id"].to_pylist())
-    direct = extract_block(tracks, CONFIG).sort_by("track_id")
+    rows = [{**row, **extract_track(row["uri"], CONFIG)} for row in tracks.sort_by("track_id").to_pylist()]
+    direct = pa.Table.from_pylist(rows, schema=tables.FEATURES)
     assert found.sort_by("track_id").cast(tables.FEATURES).equals(direct)
 
 

@@ -1,0 +1,206 @@
+"""Work done in a process of its own, watched from outside: what ends it, holds it up or swells costs one item."""
+
+import contextlib
+import dataclasses
+import faulthandler
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from genreray.errors import Status, TrackError, UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_LOOK = 0.1  # seconds between looks at a process that has not answered; most items are done before the first
+_START = 120.0  # seconds in which a process must be up, on a machine that is busy too
+_STARTS = 3
+_ORPHANED = 60.0  # seconds beyond the limit after which nobody watches any more
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_LAST = 5.0  # seconds that a process may take to be gone when its socket is closed
+
+_idle: list["_Process"] = []  # kept for the next call: a start and its imports take a second
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one item may take, its file's way from the store included."""
+
+    seconds: float = 60.0
+    memory: int = 2048  # MiB of the process that does it; watched on Linux
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < float("inf"):
+            raise UserError(f"timeout is {self.seconds:g}: give the seconds that a track may take, more than 0")
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def map_isolated(
+    function: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], limits: Limits
+) -> list[Result | TrackError]:
+    """Return what `function`, called in another process, yields for each of `items`, in their order.
+
+    It must be importable there, and yield one result an item. An item at which the process ends, or that takes more
+    than the limits, is left for the end and tried once more in a process that did nothing else: only the second time
+    is it to blame, and its result a TrackError (crashed, timeout). What `function` raises is raised.
+    """
+    found: dict[int, Result | TrackError] = {}
+    left, suspects = list(range(len(items))), []
+    while left:
+        results, fault = _attempt(function, [items[i] for i in left], limits)
+        found |= zip(left, results, strict=False)
+        if fault:
+            suspects.append(left[len(results)])
+        left = left[len(results) + 1 :]
+    for i in suspects:
+        results, fault = _attempt(function, [items[i]], limits, fresh=True)
+        found[i] = fault or results[0]
+    return [found[i] for i in range(len(items))]
+
+
+def _attempt(
+    function: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], limits: Limits, fresh: bool = False
+) -> tuple[list[Result], TrackError | None]:
+    """Return the results up to the first item that ends the process or exceeds the limits, and what it did."""
+    process = _begin(pickle.dumps((function, items, limits.seconds)), limits, fresh)
+    results: list[Result] = []
+    try:
+        for _ in items:
+            results.append(process.receive(limits))
+        process.receive(limits)  # that this was all
+    except TrackError as fault:
+        process.end()
+        return results, fault if len(results) < len(items) else None
+    except BaseException:
+        process.end()
+        raise
+    _idle.append(process)
+    return results, None
+
+
+def _begin(work: bytes, limits: Limits, fresh: bool) -> "_Process":
+    """Return a process that has begun with `work`."""
+    for attempt in range(1, _STARTS + 1):
+        process = _Process() if fresh or not _idle else _idle.pop()
+        if process.memory() > limits.memory / 2:  # it leaks, or was made to keep much
+            process.end()
+            process = _Process()
+        try:
+            process.begin(work)
+        except TrackError as fault:  # it was ended while it had no track
+            process.end()
+            if attempt == _STARTS:
+                raise RuntimeError(f"the process that reads the tracks does not start: {fault.message}") from None
+        except BaseException:
+            process.end()
+            raise
+        else:
+            return process
+    raise AssertionError("unreachable")
+
+
+class _Process:
+    """Another Python process, which runs `serve`."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = multiprocessing.Pipe()
+        code = f"from genreray.isolation import serve; serve({theirs.fileno()})"
+        # Not multiprocessing's own start: that would import the main module of Ray's worker, and all of Ray with it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+        )
+        theirs.close()
+
+    def begin(self, work: bytes) -> None:
+        """Hand over what to do; returns when the process has imported what that needs."""
+        with contextlib.suppress(OSError):  # it is gone: what is received tells how
+            self._socket.send_bytes(work)
+        self.receive(Limits(_START))
+
+    def receive(self, limits: Limits) -> Any:
+        """Return the next result, or raise what was raised there.
+
+        Raises TrackError (crashed, timeout) where the process ended or exceeds the limits.
+        """
+        deadline = time.monotonic() + limits.seconds
+        while not self._socket.poll(_LOOK):
+            if time.monotonic() > deadline:
+                raise TrackError(Status.TIMEOUT, f"took more than {limits.seconds:g} s")
+            if self.memory() > limits.memory:
+                raise TrackError(Status.CRASHED, f"took more than {limits.memory:,} MiB of memory")
+        try:
+            result, error = self._socket.recv()
+        except (EOFError, OSError):
+            self._raise_end()
+        if error is not None:
+            raise error
+        return result
+
+    def memory(self) -> float:
+        """Return what the process holds in memory, in MiB; 0 where the system does not say."""
+        try:
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1])
+        except (OSError, IndexError):  # not Linux, or it has just ended
+            return 0.0
+        return pages * _PAGE / 2**20
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _raise_end(self) -> NoReturn:
+        try:
+            code = self._process.wait(_LAST)
+        except subprocess.TimeoutExpired:  # it closed what it did not open
+            raise TrackError(Status.CRASHED, "closed its connection to the worker") from None
+        if code >= 0:
+            raise TrackError(Status.CRASHED, f"ended the process that read it (exit code {code})")
+        name = signal.Signals(-code).name
+        why = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
+        raise TrackError(Status.CRASHED, f"ended the process that read it ({name}{why})")
+
+
+def serve(descriptor: int) -> None:
+    """Do what arrives on a socket until its other end is closed: what the other process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for who asked; when they go, the socket closes
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()  # where it crashed, for the worker's log
+    with Connection(descriptor) as socket, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            work = socket.recv_bytes()
+            try:
+                function, items, seconds = pickle.loads(work)
+                socket.send((None, None))
+                _watch(seconds)
+                for result, _ in zip(function(items), items, strict=True):
+                    socket.send((result, None))
+                    _watch(seconds)
+                socket.send((None, None))
+            except (BrokenPipeError, ConnectionResetError):
+                raise
+            except Exception as error:
+                known = isinstance(error, UserError)
+                socket.send((None, error if known else RuntimeError("".join(traceback.format_exception(error)))))
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _watch(seconds: float) -> None:
+    """End this process should the next item take longer than whoever watches from outside would let it."""
+    faulthandler.dump_traceback_later(seconds + _ORPHANED, exit=True)
