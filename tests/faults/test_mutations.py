@@ -1,0 +1,112 @@
+"""Damaged audio files: one row each, no crash, no hang, memory bounded."""
+
+import collections
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sounds import FFMPEG, FORMATS, encode, encode_ffmpeg, noise
+
+from genreray import isolation
+from genreray.features import FeatureConfig
+from genreray.isolation import Limits
+from genreray.track import extract_tracks
+
+CONFIG = FeatureConfig(duration=3.0)
+LIMITS = Limits(seconds=20.0, memory=500)
+SOUND = {"opus": 48000, "webm": 48000}  # rates that a codec wants
+ODD = (0, 1, 127, 128, 255)
+BATCH = 100
+
+
+@functools.cache
+def whole(format):
+    sr = SOUND.get(format, 16000)
+    y = noise(sr, 3.5)
+    return encode_ffmpeg(y, sr, *FFMPEG[format]) if format in FFMPEG else encode(y, sr, *FORMATS[format])
+
+
+def flip_bits(content, rng):
+    for place in rng.randint(len(content), size=rng.randint(1, 20)):
+        content[place] ^= 1 << rng.randint(8)
+
+
+def change_the_header(content, rng):
+    for place in rng.randint(200, size=rng.randint(1, 12)):
+        content[place] = rng.choice([*ODD, rng.randint(256)])
+
+
+def change_bytes(content, rng):
+    for place in rng.randint(len(content), size=rng.randint(1, 12)):
+        content[place] = rng.choice([*ODD, rng.randint(256)])
+
+
+def cut_off(content, rng):
+    del content[rng.randint(len(content)) :]
+
+
+def cut_out(content, rng):
+    place = rng.randint(len(content))
+    del content[place : place + rng.randint(1, 2000)]
+
+
+def put_in(content, rng):
+    place = rng.randint(len(content))
+    content[place:place] = rng.bytes(rng.randint(1, 500))
+
+
+def take_anothers_header(content, rng):
+    size = rng.randint(12, 400)
+    content[: rng.choice([0, size])] = whole(rng.choice(list(ALL)))[:size]
+
+
+ALL = {**FORMATS, **FFMPEG}
+MUTATIONS = (flip_bits, change_the_header, change_bytes, cut_off, cut_out, put_in, take_anothers_header)
+
+
+def mutated(number):
+    """The file of that number: its format, what was done to it, and its bytes."""
+    format = list(ALL)[number % len(ALL)]
+    mutation = MUTATIONS[number // len(ALL) % len(MUTATIONS)]
+    content = bytearray(whole(format))
+    mutation(content, np.random.RandomState(number))
+    return format, mutation.__name__, bytes(content)
+
+
+def most_memory():
+    """What the process that decodes has held at most, in MiB."""
+    (process,) = isolation._idle
+    status = Path(f"/proc/{process._process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+@pytest.mark.parametrize("count", [364, pytest.param(10_000, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])])
+def test_damaged_files_are_rows(count, tmp_path, capsys):
+    found = collections.defaultdict(collections.Counter)
+    for first in range(0, count, BATCH):
+        files = [tmp_path / str(number) for number in range(first, min(count, first + BATCH))]
+        kinds = []
+        for file in files:
+            *kind, content = mutated(int(file.name))
+            kinds.append(kind)
+            file.write_bytes(content)
+        rows = isolation.map_isolated(
+            functools.partial(extract_tracks, config=CONFIG), [str(file) for file in files], LIMITS
+        )
+        for file, (format, mutation), row in zip(files, kinds, rows, strict=True):
+            assert isinstance(row, dict), (
+                f"{file.name}: {mutation} of {format}: {row}"
+            )  # it did not crash, hang or swell
+            assert row["status"] in ("ok", "empty", "undecodable", "too_short", "silent"), f"{file.name}: {row}"
+            assert (row["status"] == "ok") == ("mel" in row)
+            found[mutation][row["status"]] += 1
+            file.unlink()
+    with capsys.disabled():
+        print(f"\ninjected: {count:,} damaged files of {len(ALL)} formats; found: no crash, no hang, ", end="")
+        print(f"at most {most_memory():.0f} MiB of memory")
+        for mutation, statuses in found.items():
+            print(f"  {mutation:<20}", ", ".join(f"{status} {n:,}" for status, n in statuses.most_common()))
+    assert sum(sum(statuses.values()) for statuses in found.values()) == count
+    assert all(statuses["ok"] < sum(statuses.values()) for statuses in found.values())  # the damage was one
+    assert most_memory() < 400
