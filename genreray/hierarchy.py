@@ -48,13 +48,8 @@ class Hierarchy(nn.Module):
             logits = logits.scatter_reduce(-1, index, logits[..., children], "amax")
         return logits
 
-    def closed(self, labels: Tensor) -> Tensor:
-        """Return bool labels [..., n_genres] in which whatever is above a genre that is there is there too."""
-        found: Tensor = self(labels.to(torch.uint8))
-        return found.bool()
-
     def loss(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Return the max constraint loss, float [n, n_genres], of logits for bool labels that are closed upward.
+        """Return the max constraint loss, float [n, n_genres], of logits for bool labels, parents' among them.
 
         The binary cross entropy of the coherent probabilities, but that the logit of a genre which the track has is
         the largest of those in its subtree that the track has as well: a parent would else be learnt by raising the

@@ -52,7 +52,7 @@ _SIZE = (5.4, 3.5)  # inches; narrow, so that the text is still legible at the w
 _WIDE = 8.0
 _TALL = (_SIZE[0], 4.4)
 _MOST_MARKED = 40
-_LETTER = 0.013  # width of one beside a point, of the plot's
+_LETTER = 0.011  # width of one beside a point, of the plot's
 _FEWEST_TRACKS = 10  # the coverage curve's left end is noise below this
 
 

@@ -113,7 +113,10 @@ def difference(key: str, one: Any, other: Any) -> str:
     if isinstance(one, dict) and isinstance(other, dict):
         for name in sorted({*one, *other}):
             if one.get(name) != other.get(name):
-                return f"{name} {one.get(name)}, not {other.get(name)}"
-    if isinstance(one, dict) or isinstance(other, dict):  # too long to be written out
+                return difference(name, one.get(name), other.get(name))
+    # Else too long to be written out:
+    if isinstance(one, dict) or isinstance(other, dict):
         return f"{key} {'are' if one else 'are not'} given there"
+    if isinstance(one, list) and isinstance(other, list) and len(one) != len(other):
+        return f"{len(one)} {key}, not {len(other)}"
     return f"{key} {one}, not {other}"

@@ -40,7 +40,7 @@ GENRES = ["Folk", "Jazz", "Oi", "Punk", "Rock"]
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    rows = [*tree_rows(144), {**feature_row("polka", "Polka", "test", 100, SMALL), "genres": ["Polka"]}]
+    rows = [*tree_rows(96), {**feature_row("polka", "Polka", "test", 100, SMALL), "genres": ["Polka"]}]
     return write_features(tmp_path_factory.mktemp("several") / "features", rows, genre_parents=PARENTS)
 
 
@@ -137,7 +137,7 @@ def test_a_loss_that_is_no_number_ends_training(features):
     assert run(done)[-1] == {"epoch": len(done.history), "diverged": True}
 
 
-@pytest.mark.parametrize("name", ["mlp", "mfcc_cnn", "short_chunk_resnet_small"])
+@pytest.mark.parametrize("name", ["mlp", "mfcc_stats_cnn"])
 def test_networks_need_no_change(features, name):
     done = trainer(features, dataclasses.replace(RECIPE, epochs=1), name, models.family(name).config())
     assert 0 < done.epoch()["validation_mean_average_precision"] <= 1
@@ -268,7 +268,7 @@ def test_a_recipe_for_one_genre_is_refused(features, tmp_path):
 
 
 def test_a_run_of_one_genre_does_not_go_on_with_several(features, tmp_path, finished):
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match=r"begun with other settings \(5 genres, not 3\)"):
         train(features, str(finished[0] / "run"), "mel_cnn", MODEL, RECIPE, workers=1, gpu="no", **ON_RAY)
 
 
