@@ -141,7 +141,7 @@ class Workers:
     count: int
     gpu: bool
     cpus: float  # logical CPUs of each worker
-    threads: int  # of each worker's torch
+    threads: int  # of each worker's torch; 0 for as many as its machine has CPUs
     memory: int  # bytes of clips that each worker may keep
 
 
@@ -156,16 +156,14 @@ def plan_workers(count: int, gpu: Gpu, say: Callable[[str], None] = _say_nothing
     use_gpu = wants_gpu(gpu, count, say)
     if use_gpu and (there := n_gpus()) < count:
         raise UserError(f"{count} workers want a GPU each, the cluster has {there}: give --workers {there} or --gpu no")
-    nodes = [node for node in _nodes("GPU" if use_gpu else "CPU") if node.get("CPU")]
-    if not nodes:
-        raise UserError("no node with a GPU has a CPU for its worker: start Ray there with --num-cpus 1 or more")
-    smallest = min(node["CPU"] for node in nodes)
+    nodes = _nodes("GPU" if use_gpu else "CPU")
+    smallest = min(node.get("CPU", 0) for node in nodes)  # of nodes with GPUs it may be 0, which keeps other tasks off
     per_node = -(-count // len(nodes))
     return Workers(
         count=count,
         gpu=use_gpu,
         cpus=min(1.0, smallest / 2 / per_node),
-        threads=max(1, int(smallest // per_node)),
+        threads=int(smallest // per_node),
         # Half of what Ray counts as free, and as if all workers were packed onto the node with the least.
         memory=int(min(node.get("memory", 0) for node in nodes) / 2 / count),
     )

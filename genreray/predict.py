@@ -85,6 +85,7 @@ def prediction_stage(
         fn_constructor_kwargs=arguments,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=None if may_grow() else n_gpus()),
         num_gpus=1,
+        num_cpus=0,  # or it would hold the CPU of the tasks that feed it, where there is but one
         batch_size=None,
         batch_format="pyarrow",
     )

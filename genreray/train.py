@@ -185,7 +185,8 @@ def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
     """Run Ray Train to the end and return the URI of the best epoch's checkpoint."""
     datasets = {split: place_dataset(rows) for split, rows in learnt.tracks.items()}
     fs, path = storage.arrow_filesystem(task.run_uri)
-    resources = {"CPU": plan.cpus, **({"GPU": 1.0} if plan.gpu else {})}
+    wanted = {"CPU": plan.cpus, "GPU": float(plan.gpu)}
+    resources = {name: amount for name, amount in wanted.items() if amount}
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"task": task},

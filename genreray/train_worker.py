@@ -28,7 +28,7 @@ class WorkerTask:
     settings: Settings
     config: TrainingConfig
     counts: list[int]  # training clips of each genre, in class order
-    threads: int
+    threads: int  # 0 for as many as the machine has CPUs
     memory: int  # bytes of clips that each worker may keep
 
 
@@ -37,7 +37,8 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     task: WorkerTask = loop_config["task"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(min(task.threads, os.cpu_count() or 1))  # logical CPUs may be more than there are
+    machine = os.cpu_count() or 1  # Ray's logical CPUs may be more
+    torch.set_num_threads(min(task.threads or machine, machine))
     training = collect_places(ray.train.get_dataset_shard("training"))
     # Split here and not by Ray Train, which drops rows so that all workers have as many.
     validation = collect_places(ray.train.get_dataset_shard("validation"))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ def started(log: Path, variables: dict[str, str] | None = None, **options: objec
 
     `variables` are those of the head alone.
     """
-    dashboard, port = free_port(), free_port()
+    dashboard, port = free_port(), options.pop("port", None) or free_port()
     environment = {
         **os.environ,
         "RAY_AUTH_MODE": "disabled",
@@ -73,6 +74,8 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
         assert process.poll() is None, log.read_text()
         try:
             urllib.request.urlopen(url, timeout=2)
+            return
+        except urllib.error.HTTPError:  # it is there, and wants a token
             return
         except OSError:
             time.sleep(0.5)

@@ -125,10 +125,10 @@ def test_gpus_are_asked_of_the_nodes_that_have_them(nodes):
     assert not plan_workers(3, "no").gpu
 
 
-def test_a_node_with_a_gpu_and_no_cpu_is_told(nodes):
-    nodes({"GPU": 1}, {"CPU": 4})
-    with pytest.raises(UserError, match="no node with a GPU has a CPU"):
-        plan_workers(1, "yes")
+def test_a_node_with_a_gpu_may_keep_its_cpus_from_other_tasks(nodes):
+    nodes({"GPU": 1, "memory": 8 * GB}, {"CPU": 4, "memory": 8 * GB})
+    plan = plan_workers(1, "yes")
+    assert (plan.gpu, plan.cpus, plan.threads) == (True, 0.0, 0)  # 0 threads: as many as the machine has
 
 
 def test_a_cluster_without_cpus_is_told(nodes, monkeypatch):

@@ -89,6 +89,7 @@ def test_the_head_runs_no_tasks_and_workers_are_spot_from_none():
     for kind in workers.values():
         assert kind["min_workers"] == 0 < kind["max_workers"] <= config["max_workers"]
         assert kind["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert workers["gpu"]["resources"] == {"CPU": 0}  # or the autoscaler takes them for extraction too
 
 
 def test_every_version_is_the_one_that_is_tested():

@@ -1,7 +1,10 @@
 """Jobs submitted to a real cluster, as `ray job submit` does it: a head of its own, its job server, its logs."""
 
 import json
+import os
+import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import heads
@@ -64,6 +67,30 @@ def test_every_job_can_be_submitted(head, tmp_path):
     assert len((tmp_path / "tags" / "tags.csv").read_text().splitlines()) == 28
     systems = json.loads((tmp_path / "all" / "comparison.json").read_text())["systems"]
     assert [system["name"] for system in systems] == ["prior", "forest"]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_cluster_with_authentication_takes_jobs_from_whoever_has_its_token(tmp_path):
+    """As cluster.yaml and deploy/kuberay have it."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    music, features = str(tmp_path / "music"), str(tmp_path / "features")
+    write_music(tmp_path / "music", 4)
+    with heads.started(tmp_path / "log", token, num_cpus=1) as environment:
+        for wrong in ({}, {**token, "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+            strange = {**environment, "HOME": str(tmp_path), **wrong}
+            done = submit(strange, "python", "jobs/extract.py", music, features)
+            assert done.returncode != 0
+            assert "submitted successfully" not in said(done)
+        command = [sys.executable, "-m", "genreray.cli", "extract", music, features]
+        strange["PYTHONPATH"] = os.pathsep.join([str(heads.ROOT), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(command, env=strange, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 2, said(done)
+        assert done.stderr.splitlines()[-1].startswith("genreray: no Ray cluster answers at")
+        assert not (tmp_path / "features").exists()
+        done = submit({**environment, **token}, "python", "jobs/extract.py", music, features)
+        assert done.returncode == 0, said(done)
+    assert pq.read_table(features).num_rows == 4
 
 
 @pytest.mark.faults

@@ -8,16 +8,25 @@ import sys
 import heads
 import pyarrow.parquet as pq
 import pytest
+import ray.util
 import yaml
 from making import write_music
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
+HEAD = "f" * 56  # its id, by which the provider of nodes knows it
 CONFIG = {
     "cluster_name": "test",
     "max_workers": 3,
     "idle_timeout_minutes": 5,
-    "provider": {"type": "fake_multinode", "head_node_id": "f" * 56},
+    "provider": {
+        "type": "fake_multinode",
+        "head_node_id": HEAD,
+        # There is nothing to reach the nodes by, and their names are no addresses.
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+        "worker_liveness_check": False,
+    },
     "auth": {},
     "upscaling_speed": 1.0,
     "file_mounts": {},
@@ -38,11 +47,11 @@ CONFIG = {
             "worker_start_ray",
         )
     },
-    "head_node_type": "head",
+    "head_node_type": "ray.head.default",
     "available_node_types": {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "cpu": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
-        "gpu": {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+        "gpu": {"resources": {"CPU": 0, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1},
     },
 }
 PLAN = """
@@ -64,21 +73,24 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def head(tmp_path_factory):
     folder = tmp_path_factory.mktemp("head")
-    (folder / "cluster.yaml").write_text(yaml.safe_dump(CONFIG))
+    port = heads.free_port()
+    address = f"{ray.util.get_node_ip_address()}:{port}"
+    config = {**CONFIG, "provider": {**CONFIG["provider"], "gcs_address": address}}
+    (folder / "cluster.yaml").write_text(yaml.safe_dump(config))
     variables = {
         "RAY_FAKE_CLUSTER": "1",
-        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": "f" * 56,
-        "RAY_NODE_TYPE_NAME": "head",  # as Ray's launcher and KubeRay set it
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
+        "RAY_NODE_TYPE_NAME": "ray.head.default",  # as Ray's launcher and KubeRay set it
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
     }
     with heads.started(
-        folder / "log", variables, num_cpus=0, autoscaling_config=folder / "cluster.yaml"
+        folder / "log", variables, port=port, num_cpus=0, autoscaling_config=folder / "cluster.yaml"
     ) as environment:
         yield {**environment, "PYTHONPATH": os.pathsep.join([str(heads.ROOT), environment.get("PYTHONPATH", "")])}
 
 
 def run(head, *command: str) -> str:
-    done = subprocess.run([sys.executable, *command], env=head, capture_output=True, text=True, timeout=400)
+    done = subprocess.run([sys.executable, *command], env=head, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
     return done.stdout
