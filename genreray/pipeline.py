@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
+from genreray import storage
 from genreray.cluster import Cluster
 from genreray.errors import UserError
 from genreray.parts import Parts, count_statuses, part_size
@@ -48,6 +49,8 @@ def run(
         pc.invert(pc.is_in(catalog.column("track_id"), value_set=done.column("track_id").combine_chunks()))
     )
     if len(todo):
+        storage.check_buckets(todo.column("uri").to_pylist())
+        storage.check_writable(parts.uri)
         progress.line(f"{len(todo):,} tracks to do" + (f", {len(done):,} done before" if len(done) else ""))
         cluster.connect(progress.line)
         block_size = block_size or part_size(len(todo), ray.cluster_resources().get("CPU", 1))

@@ -1,6 +1,8 @@
 import os
+import uuid
 from pathlib import Path
 
+import buckets
 import pytest
 import sounds
 import stores
@@ -13,6 +15,17 @@ os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "60"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # Ray's workers, and the processes that they start, find the modules beside this one.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+# S3 as its clients find it, whatever the machine has set up.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": buckets.KEY,
+    "AWS_SECRET_ACCESS_KEY": buckets.SECRET,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +39,23 @@ def encode():
 
 
 @pytest.fixture(scope="session")
-def ray_session():
+def s3():
+    """moto's server behind an endpoint that can be told to fail; Ray's workers find it too."""
+    with buckets.endpoint() as served:
+        os.environ["AWS_ENDPOINT_URL"] = served.url
+        yield served
+        del os.environ["AWS_ENDPOINT_URL"]
+
+
+@pytest.fixture
+def bucket(s3):
+    """The URI of an empty prefix on S3."""
+    s3.asked.clear()
+    return f"s3://{buckets.BUCKET}/{uuid.uuid4().hex[:8]}/here"
+
+
+@pytest.fixture(scope="session")
+def ray_session(s3):
     """A local Ray of two CPUs, the same for all tests that ask for one."""
     import ray
     from ray.data import DataContext
@@ -45,7 +74,15 @@ def faulty():
     stores.empty()
 
 
-@pytest.fixture(params=["local", "memory", "bucket"])
+@pytest.fixture(params=["local", "memory", "bucket", "s3"])
 def place(request, tmp_path, faulty):
     """The URI of an empty folder, in each kind of storage."""
+    if request.param == "s3":
+        return request.getfixturevalue("bucket")
     return str(tmp_path) if request.param == "local" else f"{request.param}://test/here"
+
+
+@pytest.fixture(params=["local", "s3"])
+def anywhere(request, tmp_path):
+    """The URI of an empty folder where whole jobs work: on disk, and on S3."""
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue("bucket")

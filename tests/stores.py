@@ -29,9 +29,10 @@ class BucketFileSystem(FaultyFileSystem):
     listings: dict = {}  # noqa: RUF012
 
     def find(self, path, **options):
-        if path not in self.listings:
-            self.listings[path] = super().find(path, **options)
-        return self.listings[path]
+        key = path, *options.items()
+        if key not in self.listings:
+            self.listings[key] = super().find(path, **options)
+        return self.listings[key]
 
     def invalidate_cache(self, path=None):
         self.listings.clear()

@@ -1,12 +1,17 @@
+import contextlib
+import http.client
 import itertools
 import os
+import time
 
+import buckets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import extract, feed, kernel, machine, measure, page, results, train, watch
+from benchmarks import extract, feed, kernel, machine, measure, page, remote, results, train, watch
+from benchmarks import s3 as s3_benchmark
 from benchmarks.results import Claim, Line, Section
 from genreray.errors import UserError
 
@@ -112,6 +117,40 @@ def test_extraction_is_compared(ray_session, tmp_path, monkeypatch):
     assert [claim.wanted for claim in found.claims] == [0.9, 1.8, 1.1]
     assert found.claims[0].values == [found.lines[0].values[0] / found.lines[1].values[0]]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_extraction_from_s3_is_compared(ray_session, s3, tmp_path, monkeypatch):
+    def here(function, *arguments):
+        function(*arguments)
+        return watch.Watched(1.0, 1e9)
+
+    @contextlib.contextmanager
+    def same(latency, leave):
+        yield 0, 0
+
+    monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
+    monkeypatch.setattr(remote, "s3", same)
+    monkeypatch.setattr(remote, "environment", lambda port: {})
+    monkeypatch.setattr(remote, "BUCKET", buckets.BUCKET)
+    options = s3_benchmark.S3Options(repeats=1, files=64, clips=1, seconds=4.0, folder=tmp_path)
+    found = s3_benchmark.run(options, here)
+    assert [line.unit for line in found.lines] == ["files/s"] * 2
+    assert found.claims[0].values == [found.lines[1].values[0] / found.lines[0].values[0]]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relay_holds_every_request_back_and_no_more(s3):
+    with remote.s3(0.05, 0) as (near, far):
+        times = []
+        for port in (near, far):
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            started = time.perf_counter()
+            connection.request("PUT", f"/{remote.BUCKET}/a", bytes(3_000_000))
+            assert connection.getresponse().status == 200
+            times.append(time.perf_counter() - started)
+    assert times[1] > 0.05
+    assert times[1] < times[0] + 1.0
 
 
 @pytest.mark.slow

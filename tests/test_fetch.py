@@ -122,27 +122,30 @@ def test_a_bucket_that_cannot_be_written_is_told_before_the_download(publish, ge
 
 def test_a_bucket_that_fails_half_way_is_gone_on_with_from_the_archive(publish, get, server, place, home, monkeypatch):
     publish(zipped({"big.mp3": bytes(3_000_000), **FILES}))
-    real = storage.open_file
-
-    class Failing:
-        def __init__(self, uri: str, mode: str) -> None:
-            self.file, self.written = real(uri, mode), 0
-            self.close = self.file.close
-
-        def write(self, piece: bytes) -> None:
-            self.file.write(piece)
-            self.written += len(piece)
-            if self.written > 2_000_000:
-                raise OSError("slow down")
-
-    monkeypatch.setattr(storage, "open_file", lambda uri, mode="rb": real(uri) if mode == "rb" else Failing(uri, mode))
     if storage.is_local(place):
         place = "faulty://test/here"
+    store = type(storage.filesystem(place)[0])
+    real = store.open
+
+    def failing(self, path, mode="rb", **options):
+        file = real(self, path, mode, **options)
+        write = file.write
+
+        def counted(piece: bytes) -> None:
+            write(piece)
+            if file.tell() > 2_000_000:
+                raise OSError("slow down")
+
+        if mode == "wb":
+            file.write = counted
+        return file
+
+    monkeypatch.setattr(store, "open", failing)
     with pytest.raises(UserError, match=f"{place}/fma_small/big.mp3 cannot be written: slow down"):
         get(place)
     assert not storage.exists(f"{place}/fma_small/big.mp3")
     assert os.listdir(home) == ["fma_small.zip.part"]  # noqa: PTH208
-    monkeypatch.setattr(storage, "open_file", real)
+    monkeypatch.setattr(store, "open", real)
     get(place)
     assert len(server.asked) == 1
     assert found(f"{place}/fma_small").keys() == {"big.mp3", *FILES}

@@ -8,9 +8,7 @@ import zipfile
 import pytest
 from mirrors import FILES, found, zipped
 
-from genreray import storage
 from genreray.errors import UserError
-from genreray.fetch.unpack import files_below
 
 pytest_plugins = ["fetching"]
 
@@ -35,14 +33,6 @@ def test_a_disk_without_room_for_what_is_missing_is_told_before_it_fills_up(publ
     with pytest.raises(UserError, match=r"fma_small has 2 MiB free, but what is in fma_small.zip needs 3 MiB there"):
         get(tmp_path)
     assert found(tmp_path).keys() == {"fma_small.zip"}
-
-
-def test_what_other_processes_write_is_seen(place):
-    assert files_below(place) == {}
-    for n, path in enumerate(("a/b.mp3", "c.mp3"), 1):
-        storage.write_bytes(storage.join(place, path), bytes(n))
-        assert files_below(place)[path] == n
-    assert files_below(storage.join(place, "c")) == {}
 
 
 # What an archive may hold

@@ -74,6 +74,13 @@ def test_every_file_is_listed_but_hidden_ones(place):
     assert listed(storage.join(place, "b/c")) == [("d.mp3", f"{place}/b/c/d.mp3")]
 
 
+def test_sizes_are_those_of_the_files_that_are_there_now(place):
+    assert dict(storage.list_sizes(place)) == {}
+    for n, path in enumerate(("a/b.mp3", "c.mp3", ".hidden"), 1):
+        storage.write_bytes(storage.join(place, path), bytes(n))
+        assert dict(storage.list_sizes(place)) == dict([("a/b.mp3", 1), ("c.mp3", 2)][:n])
+
+
 def test_nothing_is_listed_where_nothing_is(place):
     assert listed(storage.join(place, "nowhere")) == []
 

@@ -8,15 +8,15 @@ from sounds import FFMPEG, encode, encode_ffmpeg, noise, samples
 
 from genreray import audio, storage
 from genreray.errors import Status, TrackError
-from genreray.storage import pieces
+from genreray.storage import pieces, reading
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Limits that files of some kilobytes exceed."""
-    monkeypatch.setattr(storage, "WHOLE", 1000)
+    monkeypatch.setattr(reading, "WHOLE", 1000)
     monkeypatch.setattr(pieces, "PIECE", 300)
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
 
 
 def as_words(file):

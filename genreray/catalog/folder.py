@@ -4,6 +4,7 @@ import itertools
 import posixpath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from genreray import storage
 from genreray.errors import UserError
@@ -12,6 +13,8 @@ from genreray.tables import CATALOG
 AUDIO_SUFFIXES = frozenset(
     [".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aiff", ".aif", ".m4a", ".aac", ".mp4", ".wma"]
 )
+
+_BATCH = 10_000  # names held at a time outside of Arrow
 
 
 def is_audio(path: str) -> bool:
@@ -25,14 +28,19 @@ def read(uri: str) -> pa.Table:
     The track_id is the path from the folder, suffix included, so that files of one name in two folders, and
     of one name in two formats, stay apart. Raises UserError where there is none, or two names that read the same.
     """
-    found = sorted((_text(path), file) for path, file in storage.list_files(uri) if is_audio(path))
-    if not found:
+    found = ((_text(path), file) for path, file in storage.list_files(uri) if is_audio(path))
+    batches = []
+    while batch := list(itertools.islice(found, _BATCH)):
+        batches.append(_catalog(*zip(*batch, strict=True)))
+    if not batches:
         kinds = " ".join(sorted(suffix[1:] for suffix in AUDIO_SUFFIXES))
         raise UserError(f"{uri} holds no audio file (looked at every depth for {kinds})")
-    for (track_id, file), (again, other) in itertools.pairwise(found):
-        if track_id == again:
-            raise UserError(f"{file} and {other} both read as {track_id}: rename one")
-    return _catalog(*zip(*found, strict=True))
+    tracks = pa.concat_tables(batches).sort_by([("track_id", "ascending"), ("uri", "ascending")])
+    ids = tracks.column("track_id")
+    if (place := pc.index(pc.equal(ids[:-1], ids[1:]), True).as_py()) >= 0:
+        file, other = tracks.column("uri")[place : place + 2].to_pylist()
+        raise UserError(f"{file} and {other} both read as {ids[place]}: rename one")
+    return tracks
 
 
 def read_one(uri: str) -> pa.Table:

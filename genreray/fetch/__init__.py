@@ -12,7 +12,7 @@ from genreray.errors import UserError
 from genreray.fetch import archives, room, unpack
 from genreray.fetch.archives import Archive
 from genreray.fetch.download import Download, digest, wrong
-from genreray.storage.access import reason
+from genreray.storage.reasons import reason
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def fetch(
             raise UserError(f"{uri} is a file: give another folder")
     cached = _cache(dest, cache)
     own, part = cached / archive.file, cached / f"{archive.file}.part"
-    there = unpack.files_below(folder)
+    there = dict(storage.list_sizes(folder))
     listed = _listed(mark, archive)
     written = received = 0
     if listed is None or any(there.get(path) != size for path, size in listed.items()):

@@ -13,7 +13,7 @@ from genreray.errors import UserError
 from genreray.fetch.archives import MIB, Archive
 from genreray.fetch.room import human, not_written
 from genreray.progress import Progress
-from genreray.storage.access import reason
+from genreray.storage.reasons import reason
 
 _ATTEMPTS = 6  # in a row that bring nothing
 _FIRST_PAUSE = 1.0  # seconds; doubles with each of them

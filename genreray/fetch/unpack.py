@@ -15,7 +15,6 @@ from genreray import storage
 from genreray.errors import UserError
 from genreray.fetch import room
 from genreray.progress import Progress
-from genreray.storage.access import faults
 
 _PIECE = 2**16  # bytes; larger ones take twice the time, in new memory for each
 _WRITERS = 8  # at once: a bucket answers each small file after a while
@@ -35,7 +34,7 @@ def unpack(archive: Path, dest: str, folder: str, console: Console) -> tuple[dic
     with archive.open("rb") as file, _opened(file, archive) as source:
         members = _members(source, archive, folder)
         sizes = {path: info.file_size for path, info in members.items()}
-        there = files_below(target)
+        there = dict(storage.list_sizes(target))
         todo = [path for path in members if there.get(path) != sizes[path]]
         if storage.is_local(dest):
             room.require([(_local(target), sum(sizes[path] for path in todo))], f"what is in {archive.name}")
@@ -44,20 +43,6 @@ def unpack(archive: Path, dest: str, folder: str, console: Console) -> tuple[dic
         reader = _Reader(source, archive)
         _write_all({storage.join(target, path): members[path] for path in todo}, reader, console)
     return sizes, len(todo)
-
-
-def files_below(uri: str) -> dict[str, int]:
-    """Return the size of every file below the folder `uri` by its path in it; none where there is no such folder.
-
-    Raises UserError where it cannot be listed.
-    """
-    fs, root = storage.filesystem(uri)
-    start = root.rstrip("/") + "/"
-    with faults(uri, "listed"), contextlib.suppress(FileNotFoundError):  # of a bucket
-        fs.invalidate_cache()  # of listings: other processes write too
-        found = fs.find(root, detail=True)
-        return {path.removeprefix(start): info["size"] for path, info in found.items() if path.startswith(start)}
-    return {}
 
 
 def _local(uri: str) -> Path:
@@ -101,39 +86,11 @@ def _write_all(todo: dict[str, zipfile.ZipInfo], reader: "_Reader", console: Con
 def _write(uri: str, info: zipfile.ZipInfo, reader: "_Reader") -> None:
     pieces = reader.pieces(info)
     with contextlib.closing(pieces):
-        if storage.is_local(uri):
-            _write_local(_local(uri), pieces, info.file_size)
-        else:
-            _write_store(uri, pieces)
-
-
-def _write_local(target: Path, pieces: Iterator[bytes], size: int) -> None:
-    """Write a file under another name, the same each time, and rename it when it is whole."""
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        temporary.replace(target)
-    except OSError as error:
-        raise room.not_written(target, error, size) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_store(uri: str, pieces: Iterator[bytes]) -> None:
-    """Write a file to a store; where that fails half way, nothing stays that could pass for it."""
-    with faults(uri, "written"):
-        file = storage.open_file(uri, "wb")
         try:
-            for piece in pieces:
-                file.write(piece)
-            file.close()
-        except BaseException:
-            with contextlib.suppress(Exception):
-                file.close()  # which may show what was sent so far
-            with contextlib.suppress(Exception):
-                storage.delete(uri)
+            storage.write_pieces(uri, pieces)
+        except UserError as error:
+            if storage.is_local(uri) and isinstance(error.__cause__, OSError):
+                raise room.not_written(_local(uri), error.__cause__, info.file_size) from error
             raise
 
 

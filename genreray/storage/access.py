@@ -1,7 +1,6 @@
 """The filesystem behind a URI, what it says is there, and its errors as one line each."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import fsspec
@@ -9,6 +8,8 @@ import pyarrow as pa
 import pyarrow.fs
 
 from genreray.errors import UserError
+from genreray.storage import s3
+from genreray.storage.reasons import reason, without_secrets
 from genreray.storage.uris import absolute, is_local, local_path, local_uri, split
 
 # Where folders are but prefixes of names, a write appears whole, and one request lists a thousand names at any depth.
@@ -26,11 +27,14 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     scheme, name = split(uri)
     try:
         if "::" in name and "://" not in name:  # part of a name, which fsspec would take for a chain of filesystems
-            fs, _ = fsspec.core.url_to_fs(scheme + name.split("::")[0])
-            return fs, fs._strip_protocol(uri)
-        fs, path = fsspec.core.url_to_fs(uri)
+            fs, _ = fsspec.core.url_to_fs(scheme + name.split("::")[0], **s3.options(uri))
+            path = fs._strip_protocol(uri)
+        else:
+            fs, path = fsspec.core.url_to_fs(uri, **s3.options(uri))
     except Exception as error:  # each store has its own
-        raise UserError(f"{uri} cannot be opened: {reason(error)}") from error
+        raise UserError(f"{without_secrets(uri)} cannot be opened: {reason(error)}") from error
+    if s3.is_s3(uri):
+        s3.prepare(fs)
     return fs, path
 
 
@@ -64,23 +68,14 @@ def faults(uri: str, done: str) -> Iterator[None]:
         # Stores raise their clients' own errors too, such as botocore's for missing credentials.
         if is_local(uri) and not isinstance(error, OSError | ValueError):
             raise
-        raise UserError(f"{uri} cannot be {done}: {reason(error)}") from error
-
-
-def reason(error: Exception) -> str:
-    """Say in one line what an error says, without the path that it is about."""
-    if isinstance(error, OSError) and error.errno and error.strerror:
-        return error.strerror.lower() if error.strerror == os.strerror(error.errno) else error.strerror
-    if isinstance(error, FileNotFoundError):
-        return "no such file or folder"
-    text = " ".join(str(error).split())
-    return text if text and isinstance(error, OSError) else f"{type(error).__name__}: {text}".rstrip(": ")
+        said = s3.fault(uri, error) or f"{without_secrets(uri)} cannot be {done}: {reason(error)}"
+        raise UserError(said) from error
 
 
 def exists(uri: str) -> bool:
     """Return whether there is a file or folder at `uri`.
 
-    Raises UserError where that cannot be seen: no permission, no credentials, no network.
+    Raises UserError where that cannot be seen: no permission, no credentials, no network, no bucket.
     """
     return _is("exists", uri)
 
@@ -101,13 +96,19 @@ def is_file(uri: str) -> bool:
     return _is("isfile", uri)
 
 
+_KINDS = {"exists": ("file", "directory"), "isdir": ("directory",), "isfile": ("file",)}
+
+
 def _is(question: str, uri: str) -> bool:
     fs, path = filesystem(uri)
+    s3.check(uri)
     with faults(uri, "looked at"):
         fs.invalidate_cache()  # of listings: other processes write too
-        if getattr(fs, question)(path):
+        asks_whole_listing = is_object_store(fs)  # s3fs lists all that a folder holds to see that it is one
+        if not asks_whole_listing and getattr(fs, question)(path):
             return True
         # fsspec says no as well where it was not let in.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            fs.info(path)
+            kind = fs.info(path)["type"]
+            return asks_whole_listing and kind in _KINDS[question]
     return False

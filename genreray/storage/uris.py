@@ -9,6 +9,7 @@ from pathlib import Path
 from genreray.errors import UserError
 
 _FILE = "file://"
+_PASSWORD = re.compile(r"[^/@]*:[^/@]*@")
 _SCHEME = re.compile(r"(?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*://")
 
 
@@ -26,6 +27,11 @@ def absolute(uri: str) -> str:
     if is_local(uri):
         return local_uri(local_path(uri))
     scheme, path = split(uri)
+    if _PASSWORD.match(path):
+        raise UserError(
+            f"{scheme}***@... holds a password, which tables and logs would show: give it to fsspec in its "
+            "configuration, as in FSSPEC_FTP_USERNAME and FSSPEC_FTP_PASSWORD"
+        )
     return scheme + path.rstrip("/")
 
 
