@@ -24,13 +24,13 @@ def start(cpus: int) -> None:
     DataContext.get_current().enable_progress_bars = False
 
 
-def extract(folder: Path, output: Path, cpus: int) -> None:
-    """Run `genreray extract` on all files of `folder`.
+def extract(music: Path | str, output: Path, cpus: int) -> None:
+    """Run `genreray extract` on all files of the folder or bucket `music`.
 
     Raises RuntimeError where the command does not end well.
     """
     start(cpus)
     with Path(os.devnull).open("w") as silence:
-        code = cli.run(["extract", str(folder), str(output)], Console(file=silence))
+        code = cli.run(["extract", str(music), str(output)], Console(file=silence))
     if code:
         raise RuntimeError(f"genreray extract ended with exit code {code}")
