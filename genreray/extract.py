@@ -1,7 +1,8 @@
 """CATALOG -> FEATURES, on Ray Data: one task fetches, decodes, computes and writes a block of tracks."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import pyarrow as pa
 import ray.data
@@ -16,7 +17,13 @@ from genreray.parts import Parts
 from genreray.pipeline import Outcome
 from genreray.progress import Progress
 
-TrackFunction = Callable[[Sequence[str]], Iterable[track.Columns]]  # track.extract_tracks with its settings
+
+class TrackFunction(Protocol):
+    """`track.extract_tracks`, or what stands for it."""
+
+    def __call__(self, uris: Sequence[str], config: FeatureConfig) -> Iterable[track.Columns]:
+        """Yield the columns of FEATURES after the catalog's for the track at each of `uris`."""
+        ...
 
 
 def extract(
@@ -56,20 +63,25 @@ def feature_stage(
     """Add the stage that turns rows of CATALOG into rows of FEATURES."""
     return dataset.map_batches(
         extract_block,
-        fn_kwargs={"extract_tracks": functools.partial(track.extract_tracks, config=config), "limits": limits},
+        fn_kwargs={"config": config, "limits": limits, "extract_tracks": track.extract_tracks},
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
     )
 
 
-def extract_block(block: pa.Table, extract_tracks: TrackFunction, limits: Limits = DEFAULT_LIMITS) -> pa.Table:
+def extract_block(
+    block: pa.Table,
+    config: FeatureConfig,
+    limits: Limits = DEFAULT_LIMITS,
+    extract_tracks: TrackFunction = track.extract_tracks,
+) -> pa.Table:
     """Return the rows of FEATURES for rows of CATALOG, in the same order.
 
     The tracks are done in a process of their own: one that crashes it, hangs or swells costs its own row alone.
     """
     rows = block.to_pylist()
-    made = map_isolated(extract_tracks, [row["uri"] for row in rows], limits)
+    made = map_isolated(functools.partial(extract_tracks, config=config), [row["uri"] for row in rows], limits)
     columns = (track.fault_columns(found) if isinstance(found, TrackError) else found for found in made)
     return pa.Table.from_pylist(
         [{**row, **more} for row, more in zip(rows, columns, strict=True)], schema=tables.FEATURES

@@ -1,5 +1,3 @@
-import functools
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,10 +10,9 @@ from genreray.errors import Status, UserError
 from genreray.extract import extract, extract_block, feature_stage
 from genreray.features import FeatureConfig
 from genreray.progress import Progress
-from genreray.track import extract_track, extract_tracks
+from genreray.track import extract_track
 
 CONFIG = FeatureConfig(duration=3.0)
-TRACKS = functools.partial(extract_tracks, config=CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +59,7 @@ def test_a_row_holds_what_decoding_and_features_give(tracks):
 
 
 def test_each_row_comes_out_once_with_its_status(tracks):
-    out = extract_block(tracks, TRACKS)
+    out = extract_block(tracks, CONFIG)
     assert out.schema.equals(tables.FEATURES)
     assert out.select(tables.CATALOG.names).equals(tracks)
     for row in out.to_pylist():

@@ -1,7 +1,6 @@
 """Whole jobs on local disk and on S3: the same commands, the same results."""
 
 import csv
-import functools
 import io
 
 import numpy as np
@@ -12,7 +11,6 @@ from genreray import cli, storage, tables
 from genreray.catalog import read_catalog
 from genreray.extract import extract_block
 from genreray.features import FeatureConfig
-from genreray.track import extract_tracks
 
 GENRES = {"Folk": 300.0, "Jazz": 900.0, "Rock": 2700.0}
 SPLITS = ("training",) * 4 + ("validation", "test")
@@ -51,7 +49,7 @@ def test_every_job_works_there_and_what_it_writes_is_there(ray_session, music):
     few = ["--n-mels", "32", "--n-mfcc", "13", "--duration", "3"]
     assert cli.main(["extract", manifest, features, *few, "--max-failed", "0.1"]) == 0
     catalog, config = read_catalog(manifest), FeatureConfig(n_mels=32, n_mfcc=13, duration=3.0)
-    expected = extract_block(catalog, functools.partial(extract_tracks, config=config)).sort_by("track_id")
+    expected = extract_block(catalog, config).sort_by("track_id")
     assert table(features).cast(tables.FEATURES).equals(expected)
     assert storage.read_json(f"{features}.summary.json")["counts"] == {"ok": 18, "undecodable": 1}
 

@@ -19,10 +19,10 @@ from genreray.models.mel_cnn import MelCnnConfig
 from genreray.progress import Progress
 from genreray.tag import tag
 
-LIMITS = Limits(seconds=2.0, memory=600)
+LIMITS = Limits(seconds=3.0, memory=600)
 EXPECTED = {
     "segfault": ("crashed", "SIGSEGV"),
-    "hang": ("timeout", "took more than 2 s"),
+    "hang": ("timeout", "took more than 3 s"),
     "swell": ("crashed", "took more than 600 MiB of memory"),
 }
 
