@@ -2,6 +2,7 @@ import contextlib
 import http.client
 import itertools
 import os
+import threading
 import time
 
 import buckets
@@ -13,7 +14,9 @@ from benchmarks import __main__ as bench
 from benchmarks import extract, feed, kernel, machine, measure, page, remote, results, train, watch
 from benchmarks import s3 as s3_benchmark
 from benchmarks.results import Claim, Line, Section
+from genreray import resume
 from genreray.errors import UserError
+from genreray.features import FeatureConfig
 
 
 def section(name="one", machine_name="A", value=2.0):
@@ -163,13 +166,22 @@ def test_feeding_is_compared(ray_session, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_training_is_compared(ray_session):
-    found = train.run(train.TrainOptions(repeats=1, rows=32, epochs=2, seconds=10.0, batch_size=16, warm_up=0))
-    ours, loop = (line.values[0] for line in found.lines)
-    assert min(ours, loop) > 0
-    assert [claim.wanted for claim in found.claims] == [0.9]
-    assert found.claims[0].values == [pytest.approx(ours / loop)]
+def test_the_plain_loop_of_training_is_timed():
+    options = train.TrainOptions(rows=4, epochs=2, batch_size=2)
+    assert 0 < train._loop(FeatureConfig(duration=10.0), options) < 10
+
+
+def test_epochs_of_a_run_are_timed_as_they_end(tmp_path):
+    done, stop = [], threading.Event()
+    watch = threading.Thread(target=train._watch, args=(str(tmp_path), done, stop))
+    watch.start()
+    for n in (1, 2):
+        resume.write_history(str(tmp_path), [{"epoch": epoch} for epoch in range(1, n + 1)])
+        time.sleep(0.5)
+    stop.set()
+    watch.join()
+    assert len(done) == 2
+    assert 0.3 < done[1] - done[0] < 5
 
 
 def write_parts(folder, statuses, seconds):

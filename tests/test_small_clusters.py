@@ -48,6 +48,7 @@ def run_chain(tmp_path, cpus: int, workers: int, jobs: tuple[str, ...] = ALL, n:
     assert len((tmp_path / "tags" / "tags.csv").read_text().splitlines()) == n + 1
 
 
+@pytest.mark.faults
 def test_extract_train_and_tag_end_on_one_cpu(tmp_path):
     run_chain(tmp_path, cpus=1, workers=1, jobs=("extract", "train", "tag"), n=8)
 
