@@ -46,6 +46,10 @@ class CatalogJob(Job):
     """Share of the tracks, 0 to 1, that may fail before the job ends with exit code 1."""
     timeout: float = DEFAULT_LIMITS.seconds
     """Seconds that one track may take, from the store to its features, before it is given up."""
+    retry_failed: bool = False
+    """Do the tracks of CATALOG again that are in the output with a status other than ok."""
+    fresh: bool = False
+    """Delete what an earlier run of this job left in the output, and nothing else, and start over."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_failed <= 1:
@@ -108,6 +112,8 @@ class Train(Job):
     """Worker processes, each with a GPU or a share of the CPUs."""
     gpu: Gpu = "auto"
     """Train on GPUs: where there are any (auto), or an error where there are none (yes)."""
+    fresh: bool = False
+    """Delete the run that RUN holds, and nothing else, and start over."""
     training: TrainingFlags = dataclasses.field(default_factory=TrainingConfig)
 
 
@@ -178,6 +184,8 @@ class Reproduce(Job):
     """Worker processes, each with a GPU or a share of the CPUs."""
     gpu: Gpu = "auto"
     """Train on GPUs: where there are any (auto), or an error where there are none (yes)."""
+    fresh: bool = False
+    """Delete the table and the runs that REPORT holds, and nothing else, and start over."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

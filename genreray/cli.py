@@ -9,39 +9,36 @@ from rich.console import Console
 from genreray import arguments, storage, submitted
 from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train
 from genreray.errors import Status, UserError, user_error_in
+from genreray.interrupts import Interrupts
 from genreray.progress import Progress
-from genreray.summary import Summary
+from genreray.summary import Summary, show_systems
 
 # Verbs are imported in the functions that call them: Ray takes a second to import, which --help should not cost.
 
 TOO_MANY_FAILED = 1
 BAD_INPUT = 2
-INTERRUPTED = 130
 _BEST = ("validation_loss", "validation_accuracy", "validation_mean_average_precision")  # of the epoch that is kept
-_WIDE = 140  # characters that all columns of a comparison need
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the job that the command line asks for and return its exit code.
 
     0: done. 1: done, but more tracks failed than --max-failed allows. 2: cannot be done as asked, one line on
-    stderr says why. 130: interrupted.
+    stderr says why. 130, 143: interrupted (SIGINT), terminated (SIGTERM); one line says how to go on.
     """
-    console = Console(highlight=False)
-    try:
-        return run(sys.argv[1:] if argv is None else argv, console)
-    except UserError as error:
-        print(f"genreray: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except Exception as error:
-        inner = user_error_in(error)
-        if inner is None:
-            raise
-        print(f"genreray: {inner}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("genreray: interrupted; what is done is kept: the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
+    argv = sys.argv[1:] if argv is None else argv
+    with Interrupts(argv) as interrupts:
+        try:
+            return run(argv, Console(highlight=False))
+        except BaseException as error:
+            # Once a signal came, whatever ends the job: the ends of Ray's processes are errors too.
+            if interrupts.signal is not None or isinstance(error, KeyboardInterrupt):
+                interrupts.end(error)
+            said = str(error) if isinstance(error, UserError) else user_error_in(error)
+            if said is None:
+                raise
+            print(f"genreray: {said}", file=sys.stderr)
+            return BAD_INPUT
 
 
 def run(argv: list[str], console: Console) -> int:
@@ -93,7 +90,7 @@ def extract(job: Extract, console: Console) -> int:
     from genreray.extract import extract as extract_verb
 
     catalog, split_method = splits.assign(_catalog(job), job.split_seed)
-    if split_method != splits.OFFICIAL and storage.exists(job.features):
+    if split_method != splits.OFFICIAL and not job.fresh and storage.exists(job.features):
         catalog = splits.keep(catalog, _earlier(job.features))
     outcome = extract_verb(
         catalog,
@@ -104,6 +101,8 @@ def extract(job: Extract, console: Console) -> int:
         progress=Progress(console, "extract"),
         genre_parents=genre_parents(job.fma_metadata),
         limits=job.limits,
+        retry_failed=job.retry_failed,
+        fresh=job.fresh,
     )
     facts = {**_throughput(outcome), "split": split_method}
     summary = Summary("extract", storage.absolute(job.features), outcome.seconds, outcome.counts, facts)
@@ -137,6 +136,7 @@ def train(job: Train, console: Console) -> int:
         progress=Progress(console, "train"),
         fma_features=job.fma_features,
         labels=job.labels,
+        fresh=job.fresh,
     )
     facts = {
         "model": job.model,
@@ -204,6 +204,8 @@ def tag(job: Tag, console: Console) -> int:
         embedding=job.embedding,
         model=job.model,
         limits=job.limits,
+        retry_failed=job.retry_failed,
+        fresh=job.fresh,
     )
     facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE)}
     summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)
@@ -214,32 +216,18 @@ def reproduce(job: Reproduce, console: Console) -> int:
     """Run `genreray reproduce`."""
     import time
 
-    from rich.table import Table
-
     from genreray import comparison_page
     from genreray.reproduce import Plan, facts
     from genreray.reproduce import reproduce as reproduce_verb
 
     started = time.perf_counter()
-    plan = Plan(job.names, job.seeds, job.epochs, job.split, job.workers, job.gpu, job.fma_features)
+    plan = Plan(job.names, job.seeds, job.epochs, job.split, job.workers, job.gpu, job.fma_features, job.fresh)
     table, worked = reproduce_verb(
         job.features, job.report, plan, cluster=_cluster(job), progress=Progress(console, "reproduce")
     )
     if not worked:
         console.print("every system is trained and scored: nothing to do")
-    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    if not console.is_terminal:  # a log has no edge
-        console = Console(file=console.file, width=max(console.width, _WIDE), highlight=False)
-    left_out = () if console.width >= _WIDE else ("input", "parameters", "report")
-    kept = [i for i, name in enumerate(comparison_page.COLUMNS) if name not in left_out]
-    for i in kept:
-        name = comparison_page.COLUMNS[i]
-        shown.add_column(name, justify="left" if name in ("system", "input") else "right", overflow="fold")
-    for system in table.systems:
-        cells = comparison_page.cells(system)
-        shown.add_row(*(cells[i] for i in kept))
-    console.print()
-    console.print(shown)
+    show_systems(table, console)
     page = storage.join(storage.absolute(job.report), comparison_page.HTML_NAME)
     summary = Summary(
         "reproduce",

@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -57,10 +59,13 @@ class Cluster:
             options["include_dashboard"] = self.verbose
         elif address != "auto":
             _check_address(address)
+        on_terminate = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, **options)
         except ConnectionError as error:
             raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+        if callable(on_terminate) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own aborts with a trace of C++
         DataContext.get_current().enable_progress_bars = self.verbose
         _wait_for_cpus(say)
 

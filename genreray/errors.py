@@ -36,7 +36,7 @@ class UserError(Exception):
     """The job cannot be done as asked: one line that says what is wrong and what to do, exit code 2."""
 
 
-def user_error_in(error: Exception) -> str | None:
+def user_error_in(error: BaseException) -> str | None:
     """Return the line of the UserError that a Ray task ended with; Ray hands on its text alone, in a traceback."""
     found = re.findall(r"^genreray\.errors\.UserError: (.*)$", str(error), re.MULTILINE)
     return found[-1] if found else None

@@ -28,6 +28,7 @@ from genreray.progress import Progress
 from genreray.statistics import with_fma_statistics
 
 PREDICTIONS_FILE = "predictions.parquet"
+REPORT_FILES = frozenset({PREDICTIONS_FILE, report.HTML_NAME, report.METRICS_NAME, "summary.json"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,12 +121,11 @@ def is_reported(report_uri: str, checkpoint_uri: str, features: FeatureSet, spli
 
 
 def _check_output(report_uri: str) -> None:
-    ours = {PREDICTIONS_FILE, report.HTML_NAME, report.METRICS_NAME, "summary.json"}
     if not storage.exists(report_uri):
         return
     if not storage.is_folder(report_uri):
         raise UserError(f"{report_uri} is a file: give a folder for the report")
-    foreign = next((name for name, _ in storage.list_files(report_uri) if name not in ours), None)
+    foreign = next((name for name, _ in storage.list_files(report_uri) if name not in REPORT_FILES), None)
     if foreign is not None:
         raise UserError(f"{report_uri} holds {foreign}, which is not part of a report: give another folder")
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import pyarrow as pa
 import ray.data
 
-from genreray import pipeline, tables, track
+from genreray import pipeline, storage, tables, track
 from genreray.cluster import Cluster
 from genreray.errors import TrackError
 from genreray.features import FeatureConfig
@@ -37,11 +37,14 @@ def extract(
     limits: Limits = DEFAULT_LIMITS,
     block_size: int | None = None,
     genre_parents: Mapping[str, str] | None = None,
+    retry_failed: bool = False,
+    fresh: bool = False,
 ) -> Outcome:
     """Compute the features of every track of `catalog` into Parquet below `features_uri`.
 
     `genre_parents` is the tree of the catalog's genres, the parent by the child, which the table then carries.
-    Tracks that are there already are not done again. One row comes out for each row that goes in; what went wrong
+    Tracks that are there already are not done again, but with `retry_failed` those whose status is not ok; with `fresh`
+    the parts that are there are deleted first. One row comes out for each row that goes in; what went wrong
     with a track is its row's status and error.
     Raises UserError where the folder holds something else, or features made with other settings.
     """
@@ -52,8 +55,18 @@ def extract(
 
     # Parts of one split each can be skipped whole by whoever reads another split.
     in_order = catalog.sort_by([("split", "ascending"), ("track_id", "ascending")])
+    output = Parts(features_uri, schema)
+    if fresh:
+        cluster.connect(progress.line)  # what cannot begin shall not delete
+        storage.delete_files(output.ours(), output.uri)
     return pipeline.run(
-        in_order, stages, Parts(features_uri, schema), cluster=cluster, progress=progress, block_size=block_size
+        in_order,
+        stages,
+        output,
+        cluster=cluster,
+        progress=progress,
+        block_size=block_size,
+        retry_failed=retry_failed,
     )
 
 

@@ -13,13 +13,15 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from genreray import storage, tables
+from genreray import once, storage, tables
 from genreray.ahead import map_ahead
 from genreray.errors import UserError
 
+_KNOWN = ["track_id", "uri", "status"]  # what a job that goes on asks of each track
 _LARGE = ("mel", "mfcc")  # columns of raw bytes, which no encoding makes smaller
 _FILENAME = "__filename"  # what a pyarrow dataset calls the file of a row
 _READERS = 16  # footers read at a time
+_MENDERS = 4  # parts rewritten at a time, some tens of megabytes each
 _MOST_ROWS = 96  # tracks a part: some seconds of work, beside which what a task costs Ray is little
 _BLOCKS_PER_CPU = 4  # where there are few tracks: enough for all CPUs to end at about the same time
 _PARTS_AHEAD = 2  # some tens of megabytes each
@@ -28,7 +30,9 @@ _PARTS_AHEAD = 2  # some tens of megabytes each
 class Parts:
     """The part files of one table below the folder `uri`.
 
-    A part's name is a hash of its track ids: a block that is done twice overwrites its own file.
+    A part's name is a hash of the track ids of the block that a task was given: a block that is done twice overwrites
+    its own file. Where a track came into two parts even so, by two jobs at once or by tasks of other blocks, `once`
+    says which row counts: readers here take no other, and jobs take the others out.
     """
 
     def __init__(self, uri: str, schema: pa.Schema) -> None:
@@ -39,9 +43,7 @@ class Parts:
         """Write `table` as one part and return its URI."""
         ids = "\n".join(table.column("track_id").to_pylist())
         uri = storage.join(self.uri, f"part-{hashlib.sha256(ids.encode()).hexdigest()[:20]}.parquet")
-        plain = [name for name in table.schema.names if name not in _LARGE]
-        # Dictionaries and zstd would cost more than they save on the bytes of images: see docs/architecture.md.
-        storage.write_parquet(uri, table.cast(self.schema), use_dictionary=plain, compression="lz4", store_schema=True)
+        _write_part(uri, table.cast(self.schema))
         return uri
 
     def files(self) -> list[str]:
@@ -71,9 +73,57 @@ class Parts:
                         "give another folder, or the same settings"
                     )
 
-    def read(self, files: Sequence[str]) -> pa.Table:
-        """Return what is known of each track in the given parts: track_id, uri, status."""
-        return read(files, ["track_id", "uri", "status"], self.schema)
+    def settle(self, files: Sequence[str]) -> pa.Table:
+        """Return what is known of each track in the given parts (track_id, uri, status); leave each in one part alone.
+
+        Killed half way it has removed only rows that do not count. Raises UserError where a part is damaged.
+        """
+        known = read(files, _KNOWN, self.schema, counted=False)
+        if once.is_settled(known):
+            return known
+        places = _scan_with_place(files, _KNOWN, self.schema)
+        _remove(once.superseded(places))
+        return once.counted(places).select(_KNOWN)
+
+    def remove(self, files: Sequence[str], track_ids: pa.Array) -> None:
+        """Take the rows of these tracks out of the given parts, so that the job does them again."""
+        places = _scan_with_place(files, _KNOWN, self.schema)
+        _remove(places.filter(pc.is_in(places.column("track_id"), value_set=track_ids)))
+
+    def ours(self) -> list[str]:
+        """Return the URIs of all files in the folder, each of which is a part of this kind of table.
+
+        Raises UserError where one is not: what --fresh deletes is asked for here first.
+        """
+        files = self.files()
+        table = tables.metadata_of(self.schema, self.uri)["table"]
+        for uri, metadata in zip(files, _metadata(files), strict=True):
+            if metadata.get("table") != table:
+                raise UserError(f"{uri} is no part of {table}, and --fresh deletes nothing else: give another folder")
+        return files
+
+
+def _remove(places: pa.Table) -> None:
+    """Take the rows at `places` (part, row) out of their parts; a part that would be empty is deleted."""
+    runs = _runs(places.set_column(places.schema.get_field_index("part"), "part", places["part"].cast(pa.string())))
+    for _ in map_ahead(_remove_run, runs, _MENDERS):
+        pass
+
+
+def _remove_run(run: pa.Table) -> None:
+    uri = run.column("part")[0].as_py()
+    table = _read_part(uri, None)
+    kept = np.setdiff1d(np.arange(len(table)), run.column("row").to_numpy())
+    if len(kept):
+        _write_part(uri, table.take(kept))
+    else:
+        storage.delete(uri)
+
+
+def _write_part(uri: str, table: pa.Table) -> None:
+    plain = [name for name in table.schema.names if name not in _LARGE]
+    # Dictionaries and zstd would cost more than they save on the bytes of images: see docs/architecture.md.
+    storage.write_parquet(uri, table, use_dictionary=plain, compression="lz4", store_schema=True)
 
 
 def part_size(n_tracks: int, n_cpus: float) -> int:
@@ -97,18 +147,26 @@ def settings_of(files: Sequence[str]) -> dict[str, Any]:
     return found[0]
 
 
-def read(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
-    """Return the given columns of all the parts as one table.
+def read(files: Sequence[str], columns: Sequence[str], schema: pa.Schema, *, counted: bool = True) -> pa.Table:
+    """Return the given columns of all the parts as one table, each track once; with `counted` false, every row.
 
     Raises UserError where a part is damaged.
     """
     if not files:
         return schema.empty_table().select(list(columns))
-    return _scan(files, list(columns), schema)
+    table = _scan(files, [*dict.fromkeys([*columns, "track_id"])], schema)
+    if counted and not once.is_settled(table):
+        table = read_with_place(files, columns, schema)
+    return table.select(list(columns))
 
 
 def read_with_place(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
     """Return what `read` does, with each row's place: `part`, the URI of its part, and `row`, its number in that."""
+    found = once.counted(_scan_with_place(files, [*dict.fromkeys([*columns, "track_id", "status"])], schema))
+    return found.select([*columns, "part", "row"])
+
+
+def _scan_with_place(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
     table = _scan(files, [*columns, _FILENAME], schema)
     uri_of = {storage.arrow_filesystem(uri)[1].lstrip("/"): uri for uri in files}
     names = table.column(_FILENAME).combine_chunks().dictionary_encode()
@@ -141,7 +199,7 @@ def read_places(places: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
     return map_ahead(read_run, _runs(places), _PARTS_AHEAD)
 
 
-def _read_part(uri: str, columns: list[str]) -> pa.Table:
+def _read_part(uri: str, columns: list[str] | None) -> pa.Table:
     # Not by a dataset, whose looking into the file first takes as long as reading it.
     fs, path = storage.arrow_filesystem(uri)
     try:
@@ -149,7 +207,7 @@ def _read_part(uri: str, columns: list[str]) -> pa.Table:
             tables.check_plain(file.schema_arrow, uri)
             return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{storage.parent(uri)} has a damaged part: {_first_line(error)}") from error
+        raise _unreadable(storage.parent(uri), error) from error
 
 
 def part_numbers(places: pa.Table) -> NDArray[np.int32]:
@@ -172,7 +230,7 @@ def _scan(files: Sequence[str], columns: list[str], schema: pa.Schema) -> pa.Tab
     try:
         return ds.dataset(paths, schema=schema, format="parquet", filesystem=fs).to_table(columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{storage.parent(files[0])} has a damaged part: {_first_line(error)}") from error
+        raise _unreadable(storage.parent(files[0]), error) from error
 
 
 def count_statuses(statuses: pa.ChunkedArray) -> dict[str, int]:
@@ -194,12 +252,20 @@ def _metadata_of_file(uri: str) -> dict[str, Any]:
     fs, path = storage.arrow_filesystem(uri)
     try:
         schema = pq.read_schema(path, filesystem=fs)
+    except FileNotFoundError as error:
+        raise _unreadable(storage.parent(uri), error) from error
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: an extension type that cannot be made
         raise UserError(
             f"{uri} is not a whole Parquet file ({_first_line(error)}): delete it and run the job that made it again"
         ) from error
     tables.check_plain(schema, uri)
     return tables.metadata_of(schema, uri)
+
+
+def _unreadable(folder: str, error: Exception) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"a part of {folder} went away while it was read: run the same command again")
+    return UserError(f"{folder} has a damaged part: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ import ray.data
 
 from genreray import storage
 from genreray.cluster import Cluster
-from genreray.errors import UserError
+from genreray.errors import Status, UserError
 from genreray.parts import Parts, count_statuses, part_size
 from genreray.progress import Progress
 
@@ -34,20 +34,23 @@ def run(
     cluster: Cluster,
     progress: Progress,
     block_size: int | None = None,
+    retry_failed: bool = False,
 ) -> Outcome:
     """Send the tracks that `parts` does not hold yet through `stages` and write what comes out as parts.
 
     Each block of the catalog becomes one block of rows and one part. Only the statuses come back to the driver.
-    Raises UserError where the output holds something else.
+    With `retry_failed`, tracks of the catalog whose status is not ok are done again.
+    Raises UserError where the output holds something else, or does not hold all tracks in the end.
     """
     started = time.perf_counter()
     files = parts.files()
     parts.check_settings(files)
-    done = parts.read(files)
+    done = parts.settle(files)
     _check_same_files(catalog, done, parts)
-    todo = catalog.filter(
-        pc.invert(pc.is_in(catalog.column("track_id"), value_set=done.column("track_id").combine_chunks()))
-    )
+    if retry_failed:
+        cluster.connect(progress.line)  # what cannot begin shall not take rows away
+        done = _without_failed(catalog, done, parts, files)
+    todo = _lacking(catalog, done)
     if len(todo):
         storage.check_buckets(todo.column("uri").to_pylist())
         storage.check_writable(parts.uri)
@@ -62,23 +65,43 @@ def run(
         with progress.track(len(todo)) as advance:
             for block in written.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 advance(len(block))
-    statuses = parts.read(parts.files()).column("status")
+    there = parts.settle(parts.files())
+    if len(gone := _lacking(catalog, there)):
+        raise UserError(
+            f"{parts.uri} lacks {len(gone):,} tracks that were done, such as {gone.column('track_id')[0]}: something "
+            "else changed it while the job ran; run the same command again"
+        )
     return Outcome(
-        counts=count_statuses(statuses),
+        counts=count_statuses(there.column("status")),
         n_done=len(todo),
         n_before=len(done),
         seconds=time.perf_counter() - started,
     )
 
 
+def _lacking(catalog: pa.Table, done: pa.Table) -> pa.Table:
+    """Return the rows of the catalog whose tracks are not in `done`."""
+    there = pc.is_in(catalog.column("track_id"), value_set=done.column("track_id").combine_chunks())
+    return catalog.filter(pc.invert(there))
+
+
+def _without_failed(catalog: pa.Table, done: pa.Table, parts: Parts, files: list[str]) -> pa.Table:
+    """Take the failed tracks of the catalog out of the parts, and return what is left of `done`."""
+    of_catalog = pc.is_in(done.column("track_id"), value_set=catalog.column("track_id").combine_chunks())
+    again = pc.and_(pc.not_equal(done.column("status"), Status.OK.value), of_catalog)
+    if pc.any(again).as_py():
+        parts.remove(files, done.filter(again).column("track_id").combine_chunks())
+    return done.filter(pc.invert(again))
+
+
 def _check_same_files(catalog: pa.Table, done: pa.Table, parts: Parts) -> None:
     """Raise UserError where a track of the catalog is in the output with another file."""
-    uris = dict(zip(*done.select(["track_id", "uri"]).to_pydict().values(), strict=True))
-    for track_id, uri in zip(*catalog.select(["track_id", "uri"]).to_pydict().values(), strict=True):
-        if uris.get(track_id, uri) != uri:
-            raise UserError(
-                f"{parts.uri} holds track {track_id} of another file ({uris[track_id]}, not {uri}): give another folder"
-            )
+    place = pc.index_in(catalog.column("track_id"), value_set=done.column("track_id").combine_chunks())
+    there = done.column("uri").combine_chunks().take(place.combine_chunks())
+    differs = catalog.append_column("there", there).filter(pc.not_equal(catalog.column("uri"), there))
+    if len(differs):
+        track_id, uri, other = (differs.column(name)[0] for name in ("track_id", "uri", "there"))
+        raise UserError(f"{parts.uri} holds track {track_id} of another file ({other}, not {uri}): give another folder")
 
 
 def _write_part(block: pa.Table, parts: Parts) -> pa.Table:

@@ -26,12 +26,20 @@ class Progress:
 
     @contextlib.contextmanager
     def track(self, total: int) -> Iterator[Callable[[int], None]]:
-        """Give a function to be called with the number of units just done."""
-        if self.console.is_terminal:
-            with self._bar(total) as advance:
+        """Give a function to be called with the number of units just done; an interrupt is told how many were."""
+        done = 0
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            show(n)
+
+        try:
+            with self._bar(total) if self.console.is_terminal else self._lines(total) as show:
                 yield advance
-        else:
-            yield self._lines(total)
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"{done:,} of {total:,} {self.unit}")
+            raise
 
     @contextlib.contextmanager
     def _bar(self, total: int) -> Iterator[Callable[[int], None]]:
@@ -48,7 +56,8 @@ class Progress:
             task = bar.add_task(self.job, total=total)
             yield lambda n: bar.advance(task, n)
 
-    def _lines(self, total: int) -> Callable[[int], None]:
+    @contextlib.contextmanager
+    def _lines(self, total: int) -> Iterator[Callable[[int], None]]:
         started = last = time.monotonic()
         done = 0
 
@@ -64,7 +73,7 @@ class Progress:
                     f"{(total - done) / rate:.0f} s left"
                 )
 
-        return advance
+        yield advance
 
 
 class _Rate(ProgressColumn):

@@ -1,17 +1,29 @@
 """Every system on the same features: train and score each with several seeds, and write one table."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from genreray import checkpoint, comparison, comparison_page, dataset, metrics, models, predictions, storage, tables
+from genreray import (
+    checkpoint,
+    comparison,
+    comparison_page,
+    dataset,
+    metrics,
+    models,
+    predictions,
+    run_folder,
+    storage,
+    tables,
+)
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster, Gpu
 from genreray.comparison import Comparison, Failure, System, Trial
 from genreray.errors import UserError, user_error_in
-from genreray.evaluate import PREDICTIONS_FILE, evaluate, is_reported
+from genreray.evaluate import PREDICTIONS_FILE, REPORT_FILES, evaluate, is_reported
 from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet
 from genreray.models.fitted import Fitted
@@ -20,6 +32,7 @@ from genreray.recipe import TrainingConfig
 from genreray.train import train
 
 _SYSTEMS = "systems"  # holds a folder for each system, with one for each seed
+_OF_A_SEED = re.compile(rf"(?P<run>{_SYSTEMS}/[^/]+/seed-\d+/(?P<kind>run|report))/(?P<name>.+)")
 _NO_INPUT = {"random": "none", "prior": "genre shares"}
 _NAMES = {"mel": "mel", "mfcc": "MFCC", "mfcc_stats": "MFCC statistics"}
 
@@ -35,6 +48,7 @@ class Plan:
     workers: int
     gpu: Gpu
     fma_features: str | None = None  # FMA's features.csv, for the systems on MFCC statistics
+    fresh: bool = False  # delete what an earlier run left first
 
 
 def reproduce(
@@ -50,6 +64,9 @@ def reproduce(
     report_uri = storage.absolute(report_uri)
     _check_output(report_uri)
     features = FeatureSet.open(features_uri)
+    if plan.fresh:
+        cluster.connect(progress.line)  # what cannot begin shall not delete
+        storage.delete_files(_files(report_uri), report_uri)
     systems: list[System] = []
     failures: list[Failure] = []
     trials: dict[str, list[Trial]] = {}
@@ -81,6 +98,26 @@ def _reason(error: Exception) -> str:
     # Ray hands on the traceback of a worker as text, what was raised there on its last line.
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
+
+
+def _files(report_uri: str) -> list[str]:
+    """Return the URIs of all files of the table and of its runs and reports.
+
+    Raises UserError where there is anything else.
+    """
+    found = dict(storage.list_files(report_uri)) if storage.exists(report_uri) else {}
+    runs = set()
+    for name in found:
+        place = _OF_A_SEED.fullmatch(name)
+        if place and place["kind"] == "run":
+            runs.add(storage.join(report_uri, place["run"]))
+        elif name.startswith(f"{_SYSTEMS}/") and not (place and place["name"] in REPORT_FILES):
+            raise UserError(
+                f"{report_uri} holds {name}, which is not part of a run, and --fresh deletes nothing else: "
+                "give another folder"
+            )
+    of_runs = [uri for run in sorted(runs) for uri in run_folder.files(run)]
+    return [*(uri for uri in found.values() if uri not in of_runs), *of_runs]
 
 
 def _check_output(report_uri: str) -> None:

@@ -12,7 +12,7 @@ from genreray import storage
 
 _OPTIMIZER = "optimizer.safetensors"
 _AVERAGE = "average.safetensors"
-_HISTORY = "history.json"
+HISTORY = "history.json"
 
 History = list[dict[str, Any]]  # one entry an epoch: epoch, losses, accuracies, seconds
 
@@ -61,12 +61,12 @@ def _read(folder: str, name: str) -> dict[str, torch.Tensor]:
 
 def write_history(folder: str, history: History) -> None:
     """Write the history of a run where people (and the driver) look for it."""
-    storage.write_json(storage.join(folder, _HISTORY), history)
+    storage.write_json(storage.join(folder, HISTORY), history)
 
 
 def read_history(folder: str) -> History:
     """Return the epochs done so far; none where there is no history yet."""
-    uri = storage.join(folder, _HISTORY)
+    uri = storage.join(folder, HISTORY)
     if not storage.exists(uri):
         return []
     history: History = storage.read_json(uri)

@@ -2,13 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from genreray import storage
 from genreray.errors import Status
+
+if TYPE_CHECKING:
+    from genreray.comparison import Comparison
+
+_WIDE = 140  # characters that all columns of a comparison need
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,3 +76,22 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+
+
+def show_systems(compared: "Comparison", console: Console) -> None:
+    """Print the systems as a table, on a narrow terminal without what matters least."""
+    from genreray import comparison_page  # which all other jobs go without
+
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    if not console.is_terminal:  # a log has no edge
+        console = Console(file=console.file, width=max(console.width, _WIDE), highlight=False)
+    left_out = () if console.width >= _WIDE else ("input", "parameters", "report")
+    kept = [i for i, name in enumerate(comparison_page.COLUMNS) if name not in left_out]
+    for i in kept:
+        name = comparison_page.COLUMNS[i]
+        shown.add_column(name, justify="left" if name in ("system", "input") else "right", overflow="fold")
+    for system in compared.systems:
+        cells = comparison_page.cells(system)
+        shown.add_row(*(cells[i] for i in kept))
+    console.print()
+    console.print(shown)

@@ -20,6 +20,7 @@ from genreray.progress import Progress
 PREDICTIONS_FOLDER = "predictions"
 CSV_FILE = "tags.csv"
 SUMMARY_FILE = "summary.json"
+_AT_A_TIME = 4096  # rows of tags.csv that are Python's objects
 
 
 def tag(
@@ -34,6 +35,8 @@ def tag(
     embedding: bool = False,
     model: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    retry_failed: bool = False,
+    fresh: bool = False,
 ) -> Outcome:
     """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, and tags.csv.
 
@@ -41,7 +44,8 @@ def tag(
     that are above their thresholds are given. `model` is a module that the user named, where the checkpoint
     is of one.
 
-    Tracks that are there already are not done again. One row comes out for each row that goes in.
+    Tracks that are there already are not done again, but with `retry_failed` those whose status is not ok; with `fresh`
+    what is there is deleted first. One row comes out for each row that goes in.
     Raises UserError where there is no checkpoint, or the folder holds something else or another model's labels.
     """
     settings = checkpoint.load_settings(checkpoint_uri, model)
@@ -67,7 +71,11 @@ def tag(
         made = feature_stage(rows, settings.features, limits)
         return prediction_stage(made, checkpoint_uri, top_k=top_k, gpu=gpu, embedding=embedding)
 
-    outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress)
+    if fresh:
+        cluster.connect(progress.line)  # what cannot begin shall not delete
+        others = [storage.join(tags_uri, name) for name in (CSV_FILE, SUMMARY_FILE)]
+        storage.delete_files([*others, *output.ours()], tags_uri)
+    outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress, retry_failed=retry_failed)
     write_csv(output, storage.join(tags_uri, CSV_FILE), None if several else top_k)
     return outcome
 
@@ -98,7 +106,8 @@ def write_csv(output: Parts, uri: str, top_k: int | None) -> None:
     ranks = range(1, (top_k or 0) + 1)
     names = [name for rank in ranks for name in (f"genre_{rank}", f"probability_{rank}")]
     writer.writerow(["track_id", "uri", "status", "error", *(names or ("genre", "genres", "probabilities"))])
-    for row in rows.to_pylist():
+    in_turn = (row for batch in rows.to_batches(max_chunksize=_AT_A_TIME) for row in batch.to_pylist())
+    for row in in_turn:
         cells = _joined(row) if top_k is None else _ranked(row, top_k)
         writer.writerow([row["track_id"], row["uri"], row["status"], row["error"], *cells])
     storage.write_text(uri, text.getvalue())

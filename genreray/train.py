@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import posixpath
 import threading
 import time
@@ -13,7 +12,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train import DataConfig as IngestConfig
 from ray.train.torch import TorchTrainer
 
-from genreray import checkpoint, resume, storage, tables
+from genreray import checkpoint, resume, run_folder, storage
 from genreray.cluster import Cluster, Gpu, Workers, plan_workers
 from genreray.errors import UserError
 from genreray.featureset import FeatureSet, Labels
@@ -27,8 +26,6 @@ from genreray.statistics import with_fma_statistics
 from genreray.train_worker import WorkerTask, train_worker
 from genreray.validation import SCORE
 
-_RUN = "run.json"  # what a run was begun with
-_STATE = "training"  # Ray Train's own folder in the run's
 _POLL = 0.5  # seconds between two looks at the history
 _MAX_FAILURES = 3  # of workers; lost nodes do not count
 
@@ -60,12 +57,14 @@ def train(
     progress: Progress,
     fma_features: str | None = None,
     labels: Labels = "genre",
+    fresh: bool = False,
 ) -> Trained:
     """Train `model` on the training split and leave its best epoch (see validation.SCORE) in `run_uri`.
 
     `labels` says what is learnt: the one `genre` of each track, or all its `genres`.
     `fma_features` is FMA's features.csv, whose MFCC statistics are taken instead of those of the clips.
-    A run that was interrupted goes on after its last epoch; one that is finished is left as it is.
+    A run that was interrupted goes on after its last epoch; one that is finished is left as it is; with `fresh`, either
+    is deleted first.
     Raises UserError where features, settings or the cluster do not allow it, or `run_uri` holds something else.
     """
     started = time.perf_counter()
@@ -78,8 +77,13 @@ def train(
     n_training, n_validation = (len(learnt.tracks[split]) for split in ("training", "validation"))
     settings = _settings(features, learnt, model, model_config, config, statistics)
     n_parameters = sum(parameter.numel() for parameter in settings.build().parameters())
-    _open_run(run_uri, features, settings)
-    finished = storage.exists(storage.join(run_uri, checkpoint.CONFIG))
+    begun = {"features_uri": features.uri, **settings.to_json()}
+    del begun["versions"]  # a newer torch may go on with what an older one began
+    if fresh:
+        cluster.connect(progress.line)  # what cannot begin shall not delete
+        run_folder.clear(run_uri)
+    run_folder.begin(run_uri, begun)
+    finished = run_folder.is_finished(run_uri)
     if not finished:
         progress.line(
             f"{n_training:,} training and {n_validation:,} validation tracks of {len(settings.genres)} genres; "
@@ -159,26 +163,9 @@ def _settings(
     return settings
 
 
-def _open_run(run_uri: str, features: FeatureSet, settings: checkpoint.Settings) -> None:
-    """Begin the run in its folder, or see that it was begun with the same settings."""
-    begun = {"job": "train", "features_uri": features.uri, **settings.to_json()}
-    del begun["versions"]  # a newer torch may go on with what an older one began
-    begun = json.loads(json.dumps(begun))
-    where = storage.join(run_uri, _RUN)
-    if storage.exists(where):
-        there = storage.read_json(where)
-        for key in sorted({*begun, *there}):
-            if begun.get(key) != there.get(key):
-                difference = tables.difference(key, there.get(key), begun.get(key))
-                raise UserError(
-                    f"{run_uri} was begun with other settings ({difference}): "
-                    "give the same ones to go on with it, or another folder"
-                )
-        return
-    if storage.exists(run_uri) and any(True for _ in storage.list_files(run_uri)):
-        raise UserError(f"{run_uri} holds something that is not a training run: give another folder")
-    storage.make_folder(run_uri)
-    storage.write_json(where, begun)
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Leave Ctrl-C to the command: Ray Train's own handler takes half a minute where workers are being started."""
 
 
 def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
@@ -187,7 +174,7 @@ def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
     fs, path = storage.arrow_filesystem(task.run_uri)
     wanted = {"CPU": plan.cpus, "GPU": float(plan.gpu)}
     resources = {name: amount for name, amount in wanted.items() if amount}
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         train_worker,
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(num_workers=plan.count, use_gpu=plan.gpu, resources_per_worker=resources),
@@ -195,7 +182,7 @@ def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
         dataset_config=IngestConfig(datasets_to_split=["training"]),
         datasets=datasets,
         run_config=RunConfig(
-            name=_STATE,
+            name=run_folder.STATE,
             storage_path=path,
             storage_filesystem=fs,
             checkpoint_config=CheckpointConfig(
@@ -204,15 +191,12 @@ def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
             failure_config=FailureConfig(max_failures=_MAX_FAILURES),
         ),
     )
-    try:
-        result = trainer.fit()
-    except SystemExit as stopped:  # what Ray Train makes of an interrupt
-        raise KeyboardInterrupt from stopped
+    result = trainer.fit()
     if not result.best_checkpoints:
         _check_history(task.run_uri)
         raise RuntimeError("Ray Train ended without a checkpoint")
     best, _ = min(result.best_checkpoints, key=lambda found: float(found[1][SCORE]))
-    return storage.join(task.run_uri, _STATE, posixpath.basename(str(best.path).rstrip("/")))
+    return storage.join(task.run_uri, run_folder.STATE, posixpath.basename(str(best.path).rstrip("/")))
 
 
 def _check_history(run_uri: str) -> resume.History:
@@ -249,6 +233,9 @@ def _epoch_lines(run_uri: str, n_epochs: int, progress: Progress) -> Iterator[No
     thread.start()
     try:
         yield
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(f"{len(resume.read_history(run_uri))} of {n_epochs} epochs")
+        raise
     finally:
         stop.set()
         thread.join()

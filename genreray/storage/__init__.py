@@ -1,6 +1,5 @@
 """The only filesystem code: a URI (local path, s3://, any fsspec URL) to bytes, files, listings and JSON."""
 
-import glob
 import json
 from typing import Any
 
@@ -11,6 +10,7 @@ from genreray.errors import UserError
 from genreray.storage.access import arrow_filesystem, exists, faults, filesystem, is_file, is_folder
 from genreray.storage.listing import list_files, list_sizes
 from genreray.storage.reading import open_track, read_bytes, read_first
+from genreray.storage.removing import delete, delete_files
 from genreray.storage.s3 import check_buckets
 from genreray.storage.uris import absolute, is_local, join, parent
 from genreray.storage.writing import check_writable, make_folder, write_bytes, write_pieces
@@ -21,6 +21,7 @@ __all__ = [
     "check_buckets",
     "check_writable",
     "delete",
+    "delete_files",
     "exists",
     "filesystem",
     "is_file",
@@ -82,15 +83,3 @@ def write_parquet(uri: str, table: pa.Table, **options: Any) -> None:
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, **options)
     write_bytes(uri, buffer.getvalue().to_pybytes())  # s3fs takes bytes and nothing that is like them
-
-
-def delete(uri: str) -> None:
-    """Remove a file or a folder with all below it; nothing where nothing is.
-
-    Raises UserError where it cannot be removed.
-    """
-    fs, path = filesystem(uri)
-    if exists(uri):
-        with faults(uri, "removed"):
-            # fsspec takes [, * and ? for patterns everywhere but on disk, and would remove what else they match.
-            fs.rm(path if is_local(uri) else glob.escape(path), recursive=True)
