@@ -29,8 +29,15 @@ def s3(latency: float, leave: int) -> Iterator[tuple[int, int]]:
 
     Its two processes keep off the first `leave` CPUs, where there are others.
     """
-    with _process(_serve, leave) as near, _process(_relay, leave, near, latency) as far:
+    with _process(_serve, leave) as near, relay(near, latency, leave) as far:
         yield near, far
+
+
+@contextlib.contextmanager
+def relay(port: int, latency: float, leave: int) -> Iterator[int]:
+    """Yield a port that leads to `port`, `latency` seconds away a request; see `s3`."""
+    with _process(_relay, leave, port, latency) as far:
+        yield far
 
 
 @contextlib.contextmanager

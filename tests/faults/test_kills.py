@@ -101,6 +101,7 @@ def test_an_extraction_killed_and_interrupted_ends_as_if_it_had_not_been(ray_ses
     assert parts(folder) == third
 
 
+@pytest.mark.faults
 def test_tagging_terminated_with_all_that_it_started_goes_on(ray_session, music, model, tmp_path):
     tags, reference = tmp_path / "tags", tmp_path / "reference"
     command = ["tag", str(music), str(tags), "--checkpoint", str(model)]
