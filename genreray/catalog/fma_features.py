@@ -1,6 +1,7 @@
 """The MFCC statistics in FMA's own features.csv (github.com/mdeff/fma), computed on whole tracks, not on clips."""
 
 import csv
+import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -44,8 +45,10 @@ def _places(uri: str) -> tuple[list[int], int]:
     """Return the place of each column of _WANTED, in that order, and the number of rows before the first track."""
     if not storage.is_file(uri):
         raise UserError(f"{uri} is not a file: give FMA's features.csv, which is in fma_metadata.zip")
+    n_lines = len(_HEADER) + 1
     with storage.open_file(uri) as file:
-        lines = [file.readline(_LONGEST) for _ in range(len(_HEADER) + 1)]
+        start = io.BytesIO(file.read(n_lines * _LONGEST))  # s3fs's own lines have no limit
+    lines = [start.readline(_LONGEST) for _ in range(n_lines)]
     try:
         rows = list(csv.reader((line.decode("utf-8-sig") for line in lines), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
