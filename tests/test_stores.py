@@ -42,6 +42,8 @@ def names(uri):
     return sorted(name for name, _ in storage.list_files(uri))
 
 
+# On disk whole jobs are in other tests too.
+@pytest.mark.parametrize("anywhere", [pytest.param("local", marks=pytest.mark.faults), "s3"], indirect=True)
 def test_every_job_works_there_and_what_it_writes_is_there(ray_session, music):
     manifest, songs, features, run, report, tags = (
         storage.join(music, name) for name in ("songs.csv", "songs", "features", "run", "report", "tags")

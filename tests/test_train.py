@@ -110,6 +110,7 @@ def test_two_workers_on_two_cpus_see_every_validation_track(ray_session, feature
     assert accuracy * 12 == pytest.approx(round(accuracy * 12))  # a share of all 12, not of one worker's
 
 
+@pytest.mark.faults
 def test_a_loss_that_is_no_number_is_one_clear_error(ray_session, features, tmp_path):
     model = MelCnnConfig(filters=(4, 8), learning_rate=1e30, optimizer="sgd")
     with pytest.raises(UserError, match="not a finite number in epoch 1: .*lower --learning-rate"):
