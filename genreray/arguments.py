@@ -17,6 +17,7 @@ FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
 TrainingFlags = Annotated[TrainingConfig, tyro.conf.arg(name="")]
 Gpu = Literal["auto", "yes", "no"]
 DEFAULT_MODEL = "mel_cnn"
+_UNSET = ""  # in place of "(default: None)": the text says what holds without the flag
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Job:
     """Flags that every job has."""
 
     output: ClassVar[str]  # the flag that names what the job writes
-    address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint=_UNSET)] = None
     """Ray cluster to join: auto on one of its nodes, or host:port; by default RAY_ADDRESS, else Ray is started here."""
     verbose: bool = False
     """Show Ray's own log lines and progress bars."""
@@ -34,13 +35,14 @@ class Job:
 class CatalogJob(Job):
     """Flags of the jobs that read a catalog."""
 
-    fma_metadata: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    fma_metadata: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint=_UNSET)] = None
     """Folder of FMA's tracks.csv and genres.csv; CATALOG is then FMA's audio folder."""
     subset: Annotated[
-        Literal["small", "medium", "large", "full"] | None, tyro.conf.arg(metavar="small|medium|large|full")
+        Literal["small", "medium", "large", "full"] | None,
+        tyro.conf.arg(metavar="small|medium|large|full", help_behavior_hint=_UNSET),
     ] = None
     """Subset of FMA, each holding the ones before; by default the one in the audio folder's name."""
-    genre_column: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    genre_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint=_UNSET)] = None
     """Column of a manifest that holds each track's genre; by default genre."""
     max_failed: float = 0.1
     """Share of the tracks, 0 to 1, that may fail before the job ends with exit code 1."""
@@ -73,7 +75,7 @@ class Fetch:
     """Folder or bucket; fma-small goes to DEST/fma_small. Run again, it goes on where it stopped."""
     base_url: Annotated[str, tyro.conf.arg(metavar="URL")] = HOST
     """Where the archives lie: this, or a mirror; their checksums are known."""
-    cache: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    cache: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint=_UNSET)] = None
     """Local folder of the archive while it is needed; by default DEST, or ~/.cache/genreray where DEST is a bucket."""
     keep_archive: bool = False
     """Keep the archive when it is unpacked."""
@@ -106,7 +108,7 @@ class Train(Job):
     """Architecture; --model NAME --help shows the flags of each."""
     labels: Labels = "genre"
     """What is learnt of each track: its one genre, or all its genres, in FMA's tree where FEATURES are of FMA."""
-    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
     """FMA's features.csv: models on MFCC statistics take its own, of whole tracks, instead of those of the clips."""
     workers: int = 1
     """Worker processes, each with a GPU or a share of the CPUs."""
@@ -128,11 +130,11 @@ class Evaluate(Job):
     """Folder to write; an earlier report in it is replaced."""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
     """Folder that train wrote."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint=_UNSET)] = None
     """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
     split: Literal["training", "validation", "test"] = "test"
     """Split to score."""
-    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
     """FMA's features.csv, where RUN was trained with it."""
     embedding: bool = False
     """Add a column with what the network's last layer sees of each track, a list of float32, for similarity search."""
@@ -151,7 +153,7 @@ class Tag(CatalogJob):
     """Folder to write; run again, the tracks that it lacks are added."""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
     """Folder that train wrote; the features are computed with its settings."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint=_UNSET)] = None
     """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
     top_k: int = 3
     """Genres given for each track, best first; of a model trained with --labels genres, all above their thresholds."""
@@ -174,11 +176,11 @@ class Reproduce(Job):
     """Systems, separated by commas; by default all that there are."""
     seeds: int = 3
     """Times that each system is trained, from seed 0 on."""
-    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=_UNSET)] = None
     """Epochs of every network, instead of each system's own."""
     split: Literal["validation", "test"] = "test"
     """Split to score."""
-    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
     """FMA's features.csv: systems on MFCC statistics take its own, of whole tracks, instead of those of the clips."""
     workers: int = 1
     """Worker processes, each with a GPU or a share of the CPUs."""

@@ -1,5 +1,6 @@
 """The command `genreray`: one function a job, from its flags to its last screen and exit code."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from genreray.summary import Summary, show_systems
 
 TOO_MANY_FAILED = 1
 BAD_INPUT = 2
+UNREAD = 141  # as shells say of a program whose output nobody reads any more: 128 + SIGPIPE
 _BEST = ("validation_loss", "validation_accuracy", "validation_mean_average_precision")  # of the epoch that is kept
 
 
@@ -24,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the job that the command line asks for and return its exit code.
 
     0: done. 1: done, but more tracks failed than --max-failed allows. 2: cannot be done as asked, one line on
-    stderr says why. 130, 143: interrupted (SIGINT), terminated (SIGTERM); one line says how to go on.
+    stderr says why. 130, 143: interrupted (SIGINT), terminated (SIGTERM); one line says how to go on. 141: whatever
+    reads the output has gone, as in `genreray train --help | head`.
     """
     argv = sys.argv[1:] if argv is None else argv
     with Interrupts(argv) as interrupts:
@@ -34,11 +37,19 @@ def main(argv: list[str] | None = None) -> int:
             # Once a signal came, whatever ends the job: the ends of Ray's processes are errors too.
             if interrupts.signal is not None or isinstance(error, KeyboardInterrupt):
                 interrupts.end(error)
+            if type(error) is BrokenPipeError:  # and not a worker's, which Ray hands on as another class
+                _stop_writing()
+                return UNREAD
             said = str(error) if isinstance(error, UserError) else user_error_in(error)
             if said is None:
                 raise
             print(f"genreray: {said}", file=sys.stderr)
             return BAD_INPUT
+
+
+def _stop_writing() -> None:
+    """Let what is left to be written go nowhere: Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(argv: list[str], console: Console) -> int:

@@ -200,17 +200,27 @@ def test_help_has_a_sentence_and_a_default_for_each_flag(capsys, name, monkeypat
     if name is None:
         assert all(job in shown for job in JOBS)
         return
-    for field, _ in flat_types(JOBS[name]):
+    for field, _ in flat_defaults(JOBS[name]):
         assert f"--{field.replace('_', '-')}" in shown or field.upper() in shown or field == "folder"
-    assert shown.count("default:") + shown.count("required") >= len(flat_types(JOBS[name]))
+    said = [field for field, default in flat_defaults(JOBS[name]) if default is not None]
+    assert shown.count("default:") + shown.count("required") >= len(said)
+    assert "None" not in shown  # what holds without such a flag is told in words
 
 
-def flat_types(job: type) -> list[tuple[str, object]]:
+def flat_defaults(job: type) -> list[tuple[str, object]]:
     found = []
     for field in dataclasses.fields(job):
         nested = {"settings": FeatureConfig, "training": arguments.TrainingConfig}.get(field.name)
-        found += flat_types(nested) if nested else [(field.name, None)]
+        found += flat_defaults(nested) if nested else [(field.name, field.default)]
     return found
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault():
+    writing = [sys.executable, "-c", "import sys; from genreray.cli import main; sys.exit(main())", "train", "--help"]
+    with subprocess.Popen(writing, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before the first word is written
+        assert process.stderr.read() == b""
+        assert process.wait() == cli.UNREAD
 
 
 @pytest.mark.parametrize("name", JOBS)
