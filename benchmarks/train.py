@@ -41,15 +41,15 @@ _POLL = 0.02  # seconds between two looks at the history
 class TrainOptions(Options):
     """Time `genreray train` beside the same torch step."""
 
-    repeats: int = 5
+    repeats: int = 4
     """Rounds."""
     warm_up: int = 1
     """Rounds before them that are not counted."""
     model: str = "mel_cnn"
     """Name of an architecture that reads the log-mel and is trained by steps."""
-    rows: int = 960
+    rows: int = 1920
     """Training clips."""
-    epochs: int = 4
+    epochs: int = 3
     """Epochs of each run; the first is not timed."""
     seconds: float = 30.0
     """Length of each clip, in s."""
