@@ -13,6 +13,9 @@ os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S"] = "60"  # a job that hangs fails
 os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "60"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# As the command sets them where it starts Ray itself (genreray/cluster.py), which the tests' own Ray is not.
+os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.5"
 # Ray's workers, and the processes that they start, find the modules beside this one.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 # S3 as its clients find it, whatever the machine has set up.
