@@ -36,7 +36,7 @@ _idle: list["_Process"] = []  # kept for the next call: a start and its imports 
 class Limits:
     """What one item may take, its file's way from the store included."""
 
-    seconds: float = 60.0
+    seconds: float = 120.0  # more than all attempts at a store that stutters take
     memory: int = 2048  # MiB of the process that does it; watched on Linux
 
     def __post_init__(self) -> None:

@@ -207,7 +207,7 @@ def _read_part(uri: str, columns: list[str] | None) -> pa.Table:
             tables.check_plain(file.schema_arrow, uri)
             return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unreadable(storage.parent(uri), error) from error
+        raise _unreadable(storage.parent(uri), error) from None
 
 
 def part_numbers(places: pa.Table) -> NDArray[np.int32]:
@@ -230,7 +230,7 @@ def _scan(files: Sequence[str], columns: list[str], schema: pa.Schema) -> pa.Tab
     try:
         return ds.dataset(paths, schema=schema, format="parquet", filesystem=fs).to_table(columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(storage.parent(files[0]), error) from error
+        raise _unreadable(storage.parent(files[0]), error) from None
 
 
 def count_statuses(statuses: pa.ChunkedArray) -> dict[str, int]:
@@ -253,11 +253,11 @@ def _metadata_of_file(uri: str) -> dict[str, Any]:
     try:
         schema = pq.read_schema(path, filesystem=fs)
     except FileNotFoundError as error:
-        raise _unreadable(storage.parent(uri), error) from error
+        raise _unreadable(storage.parent(uri), error) from None
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: an extension type that cannot be made
         raise UserError(
             f"{uri} is not a whole Parquet file ({_first_line(error)}): delete it and run the job that made it again"
-        ) from error
+        ) from None
     tables.check_plain(schema, uri)
     return tables.metadata_of(schema, uri)
 
@@ -269,4 +269,4 @@ def _unreadable(folder: str, error: Exception) -> UserError:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return storage.without_secrets(str(error).splitlines()[0]) if str(error) else type(error).__name__

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train import DataConfig as IngestConfig
 from ray.train.torch import TorchTrainer
 
 from genreray import checkpoint, resume, run_folder, storage
 from genreray.cluster import Cluster, Gpu, Workers, plan_workers
-from genreray.errors import UserError
+from genreray.errors import UserError, user_error_in
 from genreray.featureset import FeatureSet, Labels
 from genreray.feed import place_dataset
 from genreray.labels import Learnable, check_recipe, learnable
@@ -27,7 +27,7 @@ from genreray.train_worker import WorkerTask, train_worker
 from genreray.validation import SCORE
 
 _POLL = 0.5  # seconds between two looks at the history
-_MAX_FAILURES = 3  # of workers; lost nodes do not count
+_MAX_FAILURES = 3  # of workers and nodes, without an epoch between them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,11 +170,32 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
 
 def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
     """Run Ray Train to the end and return the URI of the best epoch's checkpoint."""
+    while True:
+        before = len(resume.read_history(task.run_uri))
+        try:
+            result = _trainer(learnt, task, plan).fit()
+            break
+        except TrainingFailedError as error:
+            if (said := _user_error(error)) is not None:
+                raise UserError(said) from None
+            # Ray Train counts failures from the first epoch on, and spot nodes are lost any number of times.
+            if len(resume.read_history(task.run_uri)) <= before:
+                raise
+    if not result.best_checkpoints:
+        _check_history(task.run_uri)
+        raise RuntimeError("Ray Train ended without a checkpoint")
+    best, _ = min(result.best_checkpoints, key=lambda found: float(found[1][SCORE]))
+    return storage.join(task.run_uri, run_folder.STATE, posixpath.basename(str(best.path).rstrip("/")))
+
+
+def _trainer(learnt: Learnable, task: WorkerTask, plan: Workers) -> _Trainer:
+    """Return what trains on from the run's last checkpoint."""
     datasets = {split: place_dataset(rows) for split, rows in learnt.tracks.items()}
-    fs, path = storage.arrow_filesystem(task.run_uri)
+    # Not pyarrow's own, in which a full disk leaves the list of checkpoints empty, and the run cannot go on.
+    fs, path = storage.output_filesystem(task.run_uri)
     wanted = {"CPU": plan.cpus, "GPU": float(plan.gpu)}
     resources = {name: amount for name, amount in wanted.items() if amount}
-    trainer = _Trainer(
+    return _Trainer(
         train_worker,
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(num_workers=plan.count, use_gpu=plan.gpu, resources_per_worker=resources),
@@ -191,12 +212,12 @@ def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
             failure_config=FailureConfig(max_failures=_MAX_FAILURES),
         ),
     )
-    result = trainer.fit()
-    if not result.best_checkpoints:
-        _check_history(task.run_uri)
-        raise RuntimeError("Ray Train ended without a checkpoint")
-    best, _ = min(result.best_checkpoints, key=lambda found: float(found[1][SCORE]))
-    return storage.join(task.run_uri, run_folder.STATE, posixpath.basename(str(best.path).rstrip("/")))
+
+
+def _user_error(error: TrainingFailedError) -> str | None:
+    """Return the line of the UserError that a worker, or Ray Train's controller, ended with."""
+    cause = getattr(error, "controller_failure", None)
+    return str(cause) if isinstance(cause, UserError) else user_error_in(error)
 
 
 def _check_history(run_uri: str) -> resume.History:

@@ -26,6 +26,11 @@ def leave(_):
     os._exit(3)
 
 
+def be_killed(_):
+    """As the system does when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def be_killed_once(marker):
     """As whoever kills the wrong process does."""
     if not Path(marker).exists():
@@ -34,7 +39,7 @@ def be_killed_once(marker):
     return 0, os.getpid()
 
 
-HAZARDS = {function.__name__: function for function in (segfault, hang, swell, leave, be_killed_once)}
+HAZARDS = {function.__name__: function for function in (segfault, hang, swell, leave, be_killed, be_killed_once)}
 
 
 def numbers(items):

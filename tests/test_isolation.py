@@ -52,6 +52,7 @@ def test_no_items_need_no_process(monkeypatch):
     [
         ("segfault", Status.CRASHED, "SIGSEGV"),
         ("leave", Status.CRASHED, "exit code 3"),
+        ("be_killed", Status.CRASHED, "SIGKILL, as the system does when memory runs out"),
         ("hang", Status.TIMEOUT, "more than 1 s"),
         ("swell", Status.CRASHED, "more than 300 MiB of memory"),
     ],
@@ -148,4 +149,4 @@ def test_a_limit_that_makes_no_sense_is_refused(seconds):
 
 
 def test_the_default_is_far_above_what_a_track_takes():
-    assert Limits(60.0, 2048) == DEFAULT_LIMITS
+    assert Limits(120.0, 2048) == DEFAULT_LIMITS

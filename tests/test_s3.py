@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 
 import buckets
 import pyarrow as pa
@@ -85,6 +86,15 @@ def test_a_dead_endpoint_is_one_line_at_once(unknown, capsys, tmp_path, monkeypa
     assert "check AWS_ENDPOINT_URL and the network" in line
 
 
+def test_a_store_that_is_too_busy_is_one_line(s3, bucket, unknown, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(s3_storage, "_CHECKS", 2)
+    with s3.failing(1.0, ("503",)):
+        line = refused(capsys, "extract", f"{bucket}/music", str(tmp_path / "features"))
+    assert f"s3://{buckets.BUCKET} is too busy (SlowDown): run the same command again" in line
+    assert len(s3.asked) == 2  # as that may pass
+    s3_storage.check(bucket)
+
+
 def test_an_output_that_cannot_be_written_is_told_before_any_work(s3, bucket, monkeypatch):
     fs, _ = storage.filesystem(bucket)
 
@@ -134,6 +144,28 @@ def test_credentials_are_in_no_error(s3, bucket, unknown, monkeypatch):
 def test_passwords_and_signatures_are_not_shown(text, shown):
     assert without_secrets(text) == shown
     assert reason(ValueError(text)) == f"ValueError: {shown}"
+
+
+def test_no_traceback_shows_what_the_store_said(s3, bucket, monkeypatch):
+    """Ray writes those of its tasks into its logs, with the errors that others came of."""
+    monkeypatch.setitem(buckets.ANSWERS, "AccessDenied", (403, "AccessDenied", f"{buckets.SECRET} denied"))
+    jobs = {
+        "read": storage.read_bytes,
+        "written": lambda uri: storage.write_bytes(uri, b""),
+        "listed": lambda uri: list(storage.list_files(uri)),
+        "streamed": lambda uri: storage.output_filesystem(uri)[0].open_output_stream(uri[5:]).close(),
+    }
+    with s3.failing(1.0, ("AccessDenied",)):
+        for job in jobs.values():
+            with pytest.raises((TrackError, UserError), match=r"\*\*\* denied") as caught:
+                job(f"{bucket}/a.mp3")
+            assert buckets.SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_endpoint_with_a_password_is_refused_without_showing_it(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:pass-word@minio:9000")
+    with pytest.raises(UserError, match="^AWS_ENDPOINT_URL holds a password, which S3 has no use for"):
+        storage.exists("s3://bucket/a")
 
 
 def test_a_url_with_a_password_is_refused_without_showing_it(tmp_path):

@@ -1,12 +1,15 @@
 import contextlib
 import errno
+import io
 import os
+import pickle
 import resource
 import socket
 import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 
@@ -45,6 +48,17 @@ def test_what_is_no_file_is_unreadable_at_once(tmp_path):
             with pytest.raises(TrackError) as caught:
                 storage.read_bytes(str(tmp_path / name))
             assert caught.value.status == Status.UNREADABLE
+
+
+def test_a_disk_that_fails_while_a_large_file_is_read_is_a_fault_of_the_track(monkeypatch):
+    class Failing(io.BytesIO):
+        def read(self, *_):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(storage.reading, "open_track", lambda uri: Failing())
+    with pytest.raises(TrackError) as caught:
+        storage.read_bytes("/music/a.wav")
+    assert (caught.value.status, caught.value.message) == (Status.UNREADABLE, "input/output error")
 
 
 def test_a_fault_that_passes_is_tried_again(faulty, monkeypatch):
@@ -108,6 +122,33 @@ def test_a_write_that_fails_halfway_leaves_what_was_there(tmp_path):
         storage.write_bytes(str(tmp_path / "b.json"), bytes(16_000_000))
     assert os.listdir(tmp_path) == ["a.json"]  # noqa: PTH208 (hidden files too)
     assert storage.read_bytes(uri) == b"old"
+
+
+def test_a_stream_that_fails_halfway_leaves_what_was_there(tmp_path):
+    """As Ray Train writes checkpoints, and the list of them."""
+    fs, path = storage.output_filesystem(str(tmp_path / "run"))
+    fs = pickle.loads(pickle.dumps(fs))  # as it goes to the workers
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.json").write_bytes(b"old")
+    pa.fs.copy_files(str(tmp_path / "new"), path, destination_filesystem=fs)
+    (tmp_path / "new" / "a.json").write_bytes(bytes(16_000_000))
+    with full_disk(), pytest.raises(UserError, match="a.json cannot be written: file too large"):
+        pa.fs.copy_files(str(tmp_path / "new"), path, destination_filesystem=fs)
+    with full_disk(), pytest.raises(UserError), fs.open_output_stream(f"{path}/a.json") as file:
+        file.write(bytes(16_000_000))
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["a.json"]
+    assert storage.read_bytes(str(tmp_path / "run" / "a.json")) == b"old"
+
+
+def test_what_is_written_by_a_stream_is_there_when_it_is_closed(anywhere):
+    uri = storage.join(anywhere, "a")
+    storage.write_bytes(uri, b"old")
+    fs, path = storage.output_filesystem(uri)
+    file = fs.open_output_stream(path)
+    file.write(b"new")
+    assert storage.read_bytes(uri) == b"old"
+    file.close()
+    assert storage.read_bytes(uri) == b"new"
 
 
 def test_no_reader_sees_a_half_written_file(tmp_path, monkeypatch):

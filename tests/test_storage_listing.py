@@ -43,7 +43,7 @@ def test_a_store_that_does_not_let_in_is_one_clear_error(question, fault, faulty
     with pytest.raises(UserError, match=r"^faulty://x/y cannot be looked at: ") as caught:
         question("faulty://x/y")
     assert "\n" not in str(caught.value)
-    assert caught.value.__cause__ is fault
+    assert caught.value.__cause__ is None  # Ray's logs would show what the store's client says
 
 
 def test_a_folder_that_may_not_be_entered_is_one_clear_error(tmp_path, monkeypatch):

@@ -199,7 +199,8 @@ def _parquet_rows(uri: str, wanted: set[str]) -> _Rows:
         names: list[str] = file.schema_arrow.names
         table = file.read([name for name in names if name in wanted])
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{uri} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+        said = storage.without_secrets(" ".join(str(error).split()))
+        raise UserError(f"{uri} cannot be read as Parquet: {said}") from None
 
     def rows() -> Iterator[tuple[str, dict[str, Any]]]:
         batches = (row for batch in table.to_batches(max_chunksize=10_000) for row in batch.to_pylist())

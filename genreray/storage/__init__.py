@@ -10,8 +10,10 @@ from genreray.errors import UserError
 from genreray.storage.access import arrow_filesystem, exists, faults, filesystem, is_file, is_folder
 from genreray.storage.listing import list_files, list_sizes
 from genreray.storage.reading import open_track, read_bytes, read_first
+from genreray.storage.reasons import without_secrets
 from genreray.storage.removing import delete, delete_files
 from genreray.storage.s3 import check_buckets
+from genreray.storage.streams import output_filesystem
 from genreray.storage.uris import absolute, is_local, join, parent
 from genreray.storage.writing import check_writable, make_folder, write_bytes, write_pieces
 
@@ -33,10 +35,12 @@ __all__ = [
     "make_folder",
     "open_file",
     "open_track",
+    "output_filesystem",
     "parent",
     "read_bytes",
     "read_first",
     "read_json",
+    "without_secrets",
     "write_bytes",
     "write_json",
     "write_parquet",

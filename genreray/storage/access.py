@@ -25,14 +25,15 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         return fsspec.filesystem("file"), local_path(uri)
     uri = absolute(uri)
     scheme, name = split(uri)
+    options = s3.options(uri)
     try:
         if "::" in name and "://" not in name:  # part of a name, which fsspec would take for a chain of filesystems
-            fs, _ = fsspec.core.url_to_fs(scheme + name.split("::")[0], **s3.options(uri))
+            fs, _ = fsspec.core.url_to_fs(scheme + name.split("::")[0], **options)
             path = fs._strip_protocol(uri)
         else:
-            fs, path = fsspec.core.url_to_fs(uri, **s3.options(uri))
+            fs, path = fsspec.core.url_to_fs(uri, **options)
     except Exception as error:  # each store has its own
-        raise UserError(f"{without_secrets(uri)} cannot be opened: {reason(error)}") from error
+        raise UserError(f"{without_secrets(uri)} cannot be opened: {reason(error)}") from None
     if s3.is_s3(uri):
         s3.prepare(fs)
     return fs, path
@@ -59,7 +60,11 @@ def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
 
 @contextlib.contextmanager
 def faults(uri: str, done: str) -> Iterator[None]:
-    """Turn what a filesystem raises into a UserError that says what cannot be done; its cause keeps the rest."""
+    """Turn what a filesystem raises into a UserError that says what cannot be done.
+
+    Its cause is kept for local files alone: what a store's client says may hold credentials, and Ray writes the
+    tracebacks of tasks, causes included, into its logs.
+    """
     try:
         yield
     except UserError:
@@ -69,7 +74,7 @@ def faults(uri: str, done: str) -> Iterator[None]:
         if is_local(uri) and not isinstance(error, OSError | ValueError):
             raise
         said = s3.fault(uri, error) or f"{without_secrets(uri)} cannot be {done}: {reason(error)}"
-        raise UserError(said) from error
+        raise UserError(said) from (error if is_local(uri) else None)
 
 
 def exists(uri: str) -> bool:

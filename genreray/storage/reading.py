@@ -21,7 +21,6 @@ WHOLE = 2**25
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.2  # seconds; doubles with each attempt
 _PATIENCE = 20.0  # seconds after which no further attempt is begun: S3's own retries (see s3.options) lie within one
-_LONGEST = 45.0  # seconds that a piece may take, all requests for it included
 
 Result = TypeVar("Result")
 
@@ -29,7 +28,10 @@ Result = TypeVar("Result")
 def read_bytes(uri: str) -> bytes:
     """Return the whole content of a track's file; raises as `open_track` and reading what it returns do."""
     with open_track(uri) as file:
-        return file.read()
+        try:
+            return file.read()
+        except OSError as error:  # of a large file on disk
+            raise TrackError(Status.UNREADABLE, reason(error)) from None
 
 
 def open_track(uri: str, first: bytes | None = None) -> BinaryIO:
@@ -68,11 +70,9 @@ def _size(uri: str) -> int:
 def _piece(uri: str, start: int, end: int) -> bytes:
     """Return the bytes of an object from `start` to `end`; fewer or none where it ends before."""
     fs, path = filesystem(uri)
-    # Without an end, s3fs would ask for the size first.
-    limit = {"timeout": _LONGEST} if fs.async_impl else {}
     try:
-        content: bytes = fs.cat_file(path, start=start, end=end, **limit)
-    except OSError as error:
+        content: bytes = fs.cat_file(path, start=start, end=end)  # without an end, s3fs would ask for the size first
+    except Exception as error:  # each store has its own
         if s3.is_past_the_end(error):
             return b""
         raise
@@ -88,14 +88,15 @@ def _persistently(uri: str, read: Callable[[], Result]) -> Result:
         except UserError as error:
             raise TrackError(Status.UNREADABLE, str(error)) from None
         except Exception as error:
-            if (fault := s3.fault(uri, error)) is not None:
-                raise UserError(fault) from error
+            is_last = attempt == _ATTEMPTS or time.monotonic() - started > _PATIENCE
+            if (fault := s3.fault(uri, error)) is not None and (is_last or not s3.is_busy(error)):
+                raise UserError(fault) from None
             if isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise TrackError(Status.NOT_FOUND, "no such file") from None
             if is_local(uri) and not isinstance(error, OSError):
                 raise
             is_final = isinstance(error, PermissionError | IsADirectoryError) or is_local(uri)
-            if is_final or attempt == _ATTEMPTS or time.monotonic() - started > _PATIENCE:
+            if is_final or is_last:
                 raise TrackError(Status.UNREADABLE, reason(error)) from None
         time.sleep(pause)
         pause *= 2

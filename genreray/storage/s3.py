@@ -30,6 +30,9 @@ _CREDENTIALS = frozenset(
         "TokenRefreshRequired",
     ]
 )
+# Of a store that is asked too much; 503 is all that an answer without a body says.
+_TOO_BUSY = frozenset(["503", "ServiceUnavailable", "SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests"])
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 # Of botocore, which s3fs brings and which takes a while to import.
 _NO_CREDENTIALS = frozenset(
     ["NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"]
@@ -48,10 +51,13 @@ def options(uri: str) -> dict[str, Any]:
     """Return what the filesystem of `uri` is to be opened with; nothing where it is not S3.
 
     Retries are botocore's in its standard mode: growing pauses with jitter, and a budget for each client, which a
-    store that has gone has soon used up.
+    store that has gone has soon used up. Raises UserError for an endpoint with a password in it.
     """
     if not is_s3(uri):
         return {}
+    for name in _ENDPOINTS:
+        if "@" in os.environ.get(name, "").partition("://")[2].partition("/")[0]:
+            raise UserError(f"{name} holds a password, which S3 has no use for and logs would show: leave it out")
     given: dict[str, Any] = {"use_listings_cache": False}  # other processes write too
     if "config_kwargs" not in fsspec.config.conf.get("s3", {}):
         retries: dict[str, Any] = {}
@@ -93,15 +99,15 @@ def _check(uri: str) -> None:
             return
         except PermissionError as error:
             if (said := fault(uri, error)) is not None:
-                raise UserError(said) from error
+                raise UserError(said) from None
             return  # who may read objects need not be allowed to list them
         except Exception as error:
             said = fault(uri, error)
             is_over = attempt == _CHECKS or time.monotonic() - started > _CHECK_SECONDS
-            if said is not None and (is_over or not _no_answer(error)):
-                raise UserError(said) from error
+            if said is not None and (is_over or not (_no_answer(error) or is_busy(error))):
+                raise UserError(said) from None
             if is_over:
-                raise UserError(f"{uri} cannot be used: {reason(error)}") from error
+                raise UserError(f"{uri} cannot be used: {reason(error)}") from None
         time.sleep(pause)
         pause *= 2
 
@@ -151,9 +157,16 @@ def fault(uri: str, error: BaseException) -> str | None:
             f"{_where(uri)}: there are no credentials ({reason(error)}): set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, on every node"
         )
+    if is_busy(error):
+        return f"{_where(uri)} is too busy ({_code(error)}): run the same command again, later or with fewer CPUs"
     if _no_answer(error):
         return f"{_where(uri)}: no answer ({reason(error)}): check AWS_ENDPOINT_URL and the network"
     return None
+
+
+def is_busy(error: BaseException) -> bool:
+    """Return whether a store says that it is asked too much, which may pass."""
+    return _code(error) in _TOO_BUSY
 
 
 def _no_answer(error: BaseException) -> bool:
