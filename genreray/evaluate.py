@@ -23,7 +23,7 @@ from genreray.featureset import FeatureSet
 from genreray.metrics import Scores
 from genreray.multilabel_metrics import MultiLabelScores
 from genreray.parts import count_statuses
-from genreray.predict import predict
+from genreray.predict import check_features, predict
 from genreray.progress import Progress
 from genreray.statistics import with_fma_statistics
 
@@ -69,6 +69,8 @@ def evaluate(
     elif fma_features is not None:
         raise UserError(f"{checkpoint_uri} was not trained on FMA's own MFCC statistics: leave --fma-features out")
     _check_output(report_uri)
+    check_features(features, checkpoint_uri, settings)
+    storage.check_writable(report_uri)
     predicted = predict(
         features,
         checkpoint_uri,

@@ -38,11 +38,7 @@ def predict(
     Raises UserError where the features were made with other settings than the checkpoint's.
     """
     settings = checkpoint.load_settings(checkpoint_uri, model)
-    if settings.features != features.config:
-        raise UserError(
-            f"{features.uri} and {checkpoint_uri} were made with different feature settings: "
-            f"extract features with those of the checkpoint ({_shown(settings)})"
-        )
+    check_features(features, checkpoint_uri, settings)
     index = features.rows(split)
     cluster.connect(progress.line)
     columns = ["track_id", "uri", "genre", "status", "error", "n_frames"]
@@ -59,6 +55,15 @@ def predict(
             found.append(block)
             advance(len(block))
     return pa.concat_tables(found).cast(tables.predictions(embedding, to_score)).sort_by("track_id")
+
+
+def check_features(features: FeatureSet, checkpoint_uri: str, settings: checkpoint.Settings) -> None:
+    """Raise UserError where the features were made with other settings than the checkpoint's."""
+    if settings.features != features.config:
+        raise UserError(
+            f"{features.uri} and {checkpoint_uri} were made with different feature settings: "
+            f"extract features with those of the checkpoint ({_shown(settings)})"
+        )
 
 
 def prediction_stage(
