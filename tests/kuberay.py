@@ -69,7 +69,7 @@ POD = fields(
         )
     ),
 )
-METADATA = fields(name=TEXT, generateName=TEXT, labels=TEXTS)
+METADATA = fields(name=TEXT, generateName=TEXT, labels=TEXTS, annotations=TEXTS)
 POD_TEMPLATE = fields("spec", metadata=METADATA, spec=POD)
 CLUSTER = fields(
     "rayVersion",

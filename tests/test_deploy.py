@@ -113,6 +113,9 @@ def test_a_ray_job_is_one_that_kuberay_takes(path):
     assert spec["shutdownAfterJobFinishes"]
     cluster = spec["rayClusterSpec"]
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    kept = cluster["headGroupSpec"]["template"]["metadata"]["annotations"]  # the job ends with its head
+    assert kept["karpenter.sh/do-not-disrupt"] == "true"
+    assert kept["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
     for group in cluster["workerGroupSpecs"]:
         assert group["minReplicas"] == group["replicas"] == 0 < group["maxReplicas"]
     python, script, *argv = shlex.split(spec["entrypoint"])
