@@ -136,10 +136,16 @@ class Evaluate(Job):
     """Split to score."""
     fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
     """FMA's features.csv, where RUN was trained with it."""
+    target_accuracy: Annotated[float | None, tyro.conf.arg(metavar="SHARE", help_behavior_hint=_UNSET)] = None
+    """Accuracy, 0 to 1, that labels shall have: the report names the confidence that tag should ask for."""
     embedding: bool = False
     """Add a column with what the network's last layer sees of each track, a list of float32, for similarity search."""
     gpu: Gpu = "auto"
     """Predict on GPUs: where there are any (auto), or an error where there are none (yes)."""
+
+    def __post_init__(self) -> None:
+        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
+            raise UserError(f"target accuracy is {self.target_accuracy}: give a share above 0, at most 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -187,16 +187,31 @@ def evaluate(job: Evaluate, console: Console) -> int:
         embedding=job.embedding,
         fma_features=job.fma_features,
         model=job.model,
+        target_accuracy=job.target_accuracy,
     )
     facts = {
         "split": job.split,
         "scored": done.scores.n,
         **done.scores.headline(),
+        **_target(done.target),
         "report": storage.join(storage.absolute(job.report), report.HTML_NAME),
     }
     seconds = time.perf_counter() - started
     summary = Summary("evaluate", storage.absolute(job.report), seconds, done.counts, facts)
     return _finish(summary, storage.join(job.report, "summary.json"), console)
+
+
+def _target(found: dict[str, float | None] | None) -> dict[str, Any]:
+    """Return what to say of the accuracy that was wanted."""
+    if found is None:
+        return {}
+    if found["min_confidence"] is None:
+        return {"min_confidence": f"none gives an accuracy of {found['wanted']:g}"}
+    return {
+        "min_confidence": f"{found['min_confidence']:g}",
+        "labelled_with_it": found["coverage"],
+        "accuracy_with_it": found["accuracy"],
+    }
 
 
 def tag(job: Tag, console: Console) -> int:

@@ -38,6 +38,7 @@ class Evaluated:
     scores: Scores | MultiLabelScores
     counts: dict[str, int]  # tracks of the split per status
     n_unscored: int  # tracks with features whose genre is unknown, or unknown to the checkpoint
+    target: dict[str, float | None] | None = None  # report.target, where an accuracy was wanted
 
 
 def evaluate(
@@ -52,10 +53,12 @@ def evaluate(
     fma_features: str | None = None,
     embedding: bool = False,
     model: str | None = None,
+    target_accuracy: float | None = None,
 ) -> Evaluated:
     """Write predictions.parquet, metrics.json and report.html of one split into `report_uri`.
 
-    `model` is a module that the user named, where the checkpoint is of one.
+    `model` is a module that the user named, where the checkpoint is of one. With `target_accuracy`, 0 to 1, the report
+    names the confidence from which on labels are as accurate.
     Raises UserError where an input does not fit, the folder holds something else, or no track can be scored.
     """
     features = FeatureSet.open(features_uri)
@@ -68,6 +71,9 @@ def evaluate(
         features = with_fma_statistics(features, fma_features, settings.model)
     elif fma_features is not None:
         raise UserError(f"{checkpoint_uri} was not trained on FMA's own MFCC statistics: leave --fma-features out")
+    several = settings.tree is not None
+    if target_accuracy is not None and several:
+        raise UserError("--target-accuracy is for one genre a track: with several, each has a threshold of its own")
     _check_output(report_uri)
     check_features(features, checkpoint_uri, settings)
     storage.check_writable(report_uri)
@@ -81,7 +87,6 @@ def evaluate(
         embedding=embedding,
         model=model,
     )
-    several = settings.tree is not None
     known = (predictions.scored_several if several else predictions.scored)(predicted, settings.genres)
     if not len(known):
         raise UserError(
@@ -90,9 +95,13 @@ def evaluate(
         )
     counts = count_statuses(predicted.column("status"))
     context = _context(features, checkpoint_uri, settings, split, predicted, counts)
+    context = dataclasses.replace(context, target_accuracy=target_accuracy)
     storage.write_parquet(storage.join(report_uri, PREDICTIONS_FILE), _with_identity(predicted, checkpoint_uri))
     scores = (_report_several if several else _report)(report_uri, known, settings, context)
-    return Evaluated(scores, counts, n_unscored=counts.get(Status.OK.value, 0) - len(known))
+    n_unscored = counts.get(Status.OK.value, 0) - len(known)
+    if target_accuracy is None or isinstance(scores, MultiLabelScores):
+        return Evaluated(scores, counts, n_unscored)
+    return Evaluated(scores, counts, n_unscored, report.target(scores, target_accuracy))
 
 
 def _report(report_uri: str, known: pa.Table, settings: Settings, context: report.ReportContext) -> Scores:

@@ -80,6 +80,15 @@ class Scores:
             "log_loss": self.log_loss,
         }
 
+    def at_accuracy(self, wanted: float) -> CoveragePoint | None:
+        """Return the point of `coverage` that labels most of those with an accuracy of `wanted` or more, if any has.
+
+        What labelling only the surest costs and gives: selective classification (Geifman and El-Yaniv 2017). The
+        threshold is chosen on these tracks, on which its accuracy is the best of many looks.
+        """
+        reached = [point for point in self.coverage if point.accuracy >= wanted]
+        return max(reached, key=lambda point: point.coverage, default=None)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers, none of them NaN."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))

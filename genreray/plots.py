@@ -103,8 +103,11 @@ def reliability_diagram(scores: Scores) -> str:
         return _svg(figure, "reliability", "accuracy against confidence, with a histogram of confidence")
 
 
-def coverage_curve(scores: Scores) -> str:
-    """Plot the accuracy that is had when only the surest tracks are labelled, against their share."""
+def coverage_curve(scores: Scores, wanted: float | None = None) -> str:
+    """Plot the accuracy that is had when only the surest tracks are labelled, against their share.
+
+    Where that has the accuracy `wanted`, if one is given, is marked.
+    """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_TALL, layout="constrained")
         axes = figure.subplots()
@@ -114,6 +117,8 @@ def coverage_curve(scores: Scores) -> str:
         coverages, accuracies = [p.coverage for p in points], [p.accuracy for p in points]
         axes.plot(coverages, accuracies, color=ACCENT, marker=marker, label="surest tracks labelled")
         axes.axhline(scores.majority_share, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="majority guess")
+        if wanted is not None and (point := scores.at_accuracy(wanted)) is not None:
+            axes.plot(point.coverage, point.accuracy, "D", color=WARM, markersize=6, label="as wanted")
         axes.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel="share of the tracks labelled", ylabel="accuracy")
         _percent_axis(axes, "x")
         _percent_axis(axes, "y")

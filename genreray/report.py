@@ -72,6 +72,7 @@ class ReportContext:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by owner: model, training, features
     mistakes: Sequence[Mapping[str, Any]] = ()  # track_id, true_genre, genre, confidence
     doubtful: Sequence[Mapping[str, Any]] = ()  # the same
+    target_accuracy: float | None = None  # wanted of the labels that are given, by leaving out doubtful ones
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -96,7 +97,10 @@ def write_report(folder_uri: str, scores: Scores, context: ReportContext) -> Non
     Raises UserError where they cannot be written.
     """
     storage.write_text(storage.join(folder_uri, HTML_NAME), render(scores, context))
-    storage.write_json(storage.join(folder_uri, METRICS_NAME), metrics_json(scores, context))
+    found = metrics_json(scores, context)
+    if context.target_accuracy is not None:
+        found["target"] = target(scores, context.target_accuracy)
+    storage.write_json(storage.join(folder_uri, METRICS_NAME), found)
 
 
 def metrics_json(scores: Scores | MultiLabelScores, context: ReportContext) -> dict[str, Any]:
@@ -116,6 +120,18 @@ def metrics_json(scores: Scores | MultiLabelScores, context: ReportContext) -> d
         "versions": context.versions,
     }
     return {**scores.to_json(), "about": _plain(about)}
+
+
+def target(scores: Scores, wanted: float) -> dict[str, float | None]:
+    """Return the confidence from which on labels have the accuracy `wanted`: all None but that where none gives it.
+
+    min_confidence is rounded down to four places, so that the track at the threshold is labelled too.
+    """
+    point = scores.at_accuracy(wanted)
+    if point is None:
+        return {"wanted": wanted, "min_confidence": None, "coverage": None, "accuracy": None}
+    rounded = math.floor(point.threshold * 1e4) / 1e4
+    return {"wanted": wanted, "min_confidence": rounded, "coverage": point.coverage, "accuracy": point.accuracy}
 
 
 def _plain(value: Any) -> Any:
@@ -145,6 +161,7 @@ def render(scores: Scores, context: ReportContext) -> str:
         matrix=_matrix(scores),
         confusions=_confusions(scores),
         half=min(scores.coverage, key=lambda point: abs(point.coverage - 0.5)),
+        target=None if context.target_accuracy is None else target(scores, context.target_accuracy),
         guess_loss=math.log(len(scores.genres)),
         curves={name: Markup(svg) for name, svg in _curves(scores, context).items()},
         **shared_values(context, scores.n),
@@ -164,7 +181,10 @@ def shared_values(context: ReportContext, n_scored: int) -> dict[str, Any]:
 
 
 def _curves(scores: Scores, context: ReportContext) -> dict[str, str]:
-    curves = {"reliability": plots.reliability_diagram(scores), "coverage": plots.coverage_curve(scores)}
+    curves = {
+        "reliability": plots.reliability_diagram(scores),
+        "coverage": plots.coverage_curve(scores, context.target_accuracy),
+    }
     if context.history:
         for quantity in ("loss", "accuracy"):
             curves[quantity] = plots.training_curve(context.history, quantity, context.best_epoch)

@@ -98,7 +98,7 @@ def test_the_best_genres_come_first_and_no_more_than_asked(trained):
 @pytest.fixture(scope="module")
 def report(ray_session, features, trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate") / "report"
-    return folder, evaluate(features, str(folder), trained, split="test", **ON_RAY)
+    return folder, evaluate(features, str(folder), trained, split="test", target_accuracy=0.3, **ON_RAY)
 
 
 def test_the_report_scores_the_tracks_whose_genre_is_known(report, predictions):
@@ -120,6 +120,18 @@ def test_the_report_folder_holds_the_three_files(report, predictions):
     assert {p.name for p in folder.iterdir()} == {"report.html", "metrics.json", "predictions.parquet"}
     assert json.loads((folder / "metrics.json").read_text())["accuracy"] == done.scores.accuracy
     assert pq.read_table(folder / "predictions.parquet").cast(tables.PREDICTIONS).equals(predictions)
+
+
+def test_the_report_names_the_confidence_for_the_accuracy_that_is_wanted(report, predictions):
+    folder, done = report
+    found = json.loads((folder / "metrics.json").read_text())["target"]
+    assert found == done.target
+    known = [row for row in predictions.to_pylist() if row["status"] == "ok" and row["true_genre"] in GENRES]
+    labelled = [row for row in known if row["confidence"] >= found["min_confidence"]]
+    right = [row for row in labelled if row["genre"] == row["true_genre"]]
+    assert found["wanted"] == 0.3 <= found["accuracy"] == pytest.approx(len(right) / len(labelled))
+    assert found["coverage"] == pytest.approx(len(labelled) / len(known))
+    assert f"--min-confidence {found['min_confidence']}" in (folder / "report.html").read_text()
 
 
 def test_features_of_other_settings_are_refused(features, trained, tmp_path):

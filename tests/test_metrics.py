@@ -185,6 +185,18 @@ def test_coverage_of_a_hand_worked_table():
     assert points == [(0.9, 0.25, 1.0), (0.8, 0.75, pytest.approx(2 / 3)), (0.6, 1.0, 0.75)]
 
 
+@pytest.mark.parametrize(("wanted", "threshold"), [(1.0, 0.9), (0.76, 0.9), (0.75, 0.6), (0.7, 0.6), (0.1, 0.6)])
+def test_most_tracks_are_labelled_that_an_accuracy_allows(wanted, threshold):
+    confidence = np.array([0.6, 0.9, 0.8, 0.8])  # 0.8 alone gives 2 / 3: less than 0.9 does, and less than 0.6
+    scores = evaluate(np.stack([confidence, 1 - confidence], axis=1), np.array([0, 0, 1, 0]), GENRES[:2])
+    assert scores.at_accuracy(wanted).threshold == threshold
+
+
+def test_an_accuracy_that_no_threshold_gives_has_no_point():
+    scores = evaluate(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([1, 0]), GENRES[:2])
+    assert scores.at_accuracy(0.51) is None
+
+
 def test_coverage_points_are_what_their_thresholds_give_and_are_few():
     probabilities, labels = random_case(3000, seed=2)
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
