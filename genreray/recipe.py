@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from genreray.dimensions import Choice, Integer, Space, Uniform
 from genreray.errors import UserError
 
 Schedule = Literal["constant", "cosine", "one_cycle"]
@@ -101,3 +102,16 @@ class TrainingConfig:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+# What searches vary of it, whatever the architecture. Not the schedule: trials are compared and stopped by their first
+# epochs, in which those whose rate rises late look bad.
+SEARCHED: Space = {
+    "batch_size": Choice((16, 32, 64)),
+    "label_smoothing": Uniform(0.0, 0.2),
+    "class_weights": Choice(("none", "sqrt")),
+    "mixup": Uniform(0.0, 0.5),
+    "equalise": Uniform(0.0, 9.0),
+}
+# Of networks that see crops, in which bands and stretches of time can be hidden:
+SEARCHED_ON_CROPS: Space = {**SEARCHED, "freq_masks": Integer(0, 3), "time_masks": Integer(0, 3)}

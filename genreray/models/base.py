@@ -8,10 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from genreray.dimensions import Choice, LogUniform, Space
 from genreray.errors import UserError
-from genreray.recipe import TrainingConfig
+from genreray.recipe import SEARCHED, TrainingConfig
 
 Optimizer = Literal["adam", "adamw", "sgd"]
+# Over decades, and none: a logarithmic range does not hold the 0 that most networks begin with.
+L2 = Choice((0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2))
+# What is searched of a family that does not say.
+COMMON: Space = {"learning_rate": LogUniform(1e-4, 1e-2), "l2": L2, **SEARCHED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Family(NamedTuple):
     config: type[ModelConfig]
     module: Any  # (config, FeatureConfig, crop_frames, n_genres) -> GenreModel
     training: TrainingConfig = TrainingConfig()  # its defaults: what suits this architecture
+    space: Space = COMMON  # what `tune` varies, by the names of fields of both; it holds their defaults
 
 
 def make_optimizer(model: nn.Module, config: ModelConfig) -> torch.optim.Optimizer:

@@ -71,5 +71,5 @@ def _uniform(stats: NDArray[np.float32], seed: int) -> float:
     return (number >> 11) / 2**53
 
 
-RANDOM = Family("random", FittedConfig, Random, TrainingConfig(epochs=1, crops=1))
-PRIOR = Family("prior", FittedConfig, Prior, TrainingConfig(epochs=1, crops=1))
+RANDOM = Family("random", FittedConfig, Random, TrainingConfig(epochs=1, crops=1), {})  # nothing to search
+PRIOR = Family("prior", FittedConfig, Prior, TrainingConfig(epochs=1, crops=1), {})

@@ -4,9 +4,10 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from genreray.dimensions import Choice, Space
 from genreray.features import FeatureConfig
 from genreray.models.base import Family, check_crop, check_image, check_layers, check_odd
-from genreray.models.pooled import RECIPE, Pooled, PooledConfig, mean_and_max
+from genreray.models.pooled import RECIPE, SEARCHED, Pooled, PooledConfig, mean_and_max
 from genreray.models.standardise import Standardise
 
 
@@ -89,4 +90,10 @@ class Crnn(Pooled):
         return mean_and_max(states.transpose(1, 2))
 
 
-FAMILY = Family("crnn", CrnnConfig, Crnn, RECIPE)
+SPACE: Space = {
+    "filters": Choice(((16, 32, 64), (16, 32, 64, 128), (32, 64, 128, 128), (32, 64, 128, 256))),
+    "kernel_size": Choice((3, 5)),
+    "recurrent": Choice((32, 64, 128)),
+    **SEARCHED,
+}
+FAMILY = Family("crnn", CrnnConfig, Crnn, RECIPE, SPACE)

@@ -6,8 +6,11 @@ import inspect
 from importlib import metadata
 from typing import Any
 
+from genreray import space
+from genreray.dimensions import Choice, Integer, LogUniform, Space, Uniform
 from genreray.errors import UserError
-from genreray.models.base import Family, GenreModel, ModelConfig
+from genreray.models.base import COMMON, Family, GenreModel, ModelConfig
+from genreray.models.fitted import FittedConfig
 from genreray.recipe import TrainingConfig
 
 GROUP = "genreray.models"
@@ -42,6 +45,9 @@ def find(name: str) -> Family | None:
         found = found.FAMILY
     _check(found, where)
     family: Family = found
+    if family.space is COMMON:
+        return family._replace(space=_around(family.config))
+    _check_space(family, where)
     return family
 
 
@@ -64,6 +70,25 @@ def _check(found: Any, where: str) -> None:
     inputs = getattr(model, "inputs", None)
     if not isinstance(inputs, tuple) or not inputs or not set(inputs) <= set(INPUTS):
         raise UserError(f"inputs of {model.__name__} in {where} is {inputs!r}: give a tuple of {', '.join(INPUTS)}")
+
+
+def _check_space(family: Family, where: str) -> None:
+    """Raise UserError where the space in FAMILY of a module cannot be searched."""
+    kinds = (Choice, Uniform, LogUniform, Integer)
+    if not isinstance(family.space, dict) or not all(isinstance(each, kinds) for each in family.space.values()):
+        raise UserError(f"the space in FAMILY of {where} is no dict of Choice, Uniform, LogUniform and Integer")
+    try:
+        space.check(family.space, family)
+    except UserError as error:
+        raise UserError(f"the space in FAMILY of {where}: {error}") from error
+
+
+def _around(config: type[ModelConfig]) -> Space:
+    """Return what is searched where a family does not say, the learning rate around the configuration's own."""
+    if issubclass(config, FittedConfig):
+        return {}
+    rate = config().learning_rate
+    return {**COMMON, "learning_rate": LogUniform(rate / 10, rate * 10)}
 
 
 def _line(error: Exception) -> str:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genreray.dimensions import Choice, Integer, Space
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.models.base import Family, check_layers
@@ -122,4 +123,10 @@ def _flatten(tree: Any, start: int, rows: dict[bytes, int]) -> dict[str, NDArray
     }
 
 
-FAMILY = Family("forest", ForestConfig, Forest, TrainingConfig(epochs=1, crops=1))
+SPACE: Space = {
+    "n_trees": Choice((200, 500, 1000)),
+    "max_depth": Choice((0, 8, 12, 16, 24)),
+    "min_samples_leaf": Integer(1, 20, log=True),
+    "class_weight": Choice(("none", "balanced")),
+}
+FAMILY = Family("forest", ForestConfig, Forest, TrainingConfig(epochs=1, crops=1), SPACE)

@@ -5,9 +5,10 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from genreray.dimensions import Choice, Space, Uniform
 from genreray.features import FeatureConfig
 from genreray.models.base import Family, check_crop, check_image, check_layers, check_odd, check_share
-from genreray.models.pooled import RECIPE, Pooled, PooledConfig, mean_and_max
+from genreray.models.pooled import RECIPE, SEARCHED, Pooled, PooledConfig, mean_and_max
 from genreray.models.residual import ResidualTrunk
 from genreray.models.standardise import Standardise
 
@@ -126,4 +127,12 @@ class FusionCnn(Pooled):
         return torch.cat([mean_and_max(mel), mean_and_max(mfcc)], dim=1)
 
 
-FAMILY = Family("fusion_cnn", FusionCnnConfig, FusionCnn, RECIPE)
+SPACE: Space = {
+    "stem": Choice((16, 32)),
+    "filters": Choice(((32, 64, 128), (64, 128, 256), (32, 64, 128, 256))),
+    "mfcc_filters": Choice(((32, 64), (64, 128), (64, 128, 128))),
+    "mfcc_kernel_size": Choice((3, 5, 7)),
+    "branch_dropout": Uniform(0.0, 0.8),
+    **SEARCHED,
+}
+FAMILY = Family("fusion_cnn", FusionCnnConfig, FusionCnn, RECIPE, SPACE)

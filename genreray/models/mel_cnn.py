@@ -4,9 +4,11 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from genreray.dimensions import Choice, LogUniform, Space, Uniform
 from genreray.features import FeatureConfig
-from genreray.models.base import Family, GenreModel, check_image
+from genreray.models.base import L2, Family, GenreModel, check_image
 from genreray.models.convolutions import Convolutions, ConvolutionsConfig
+from genreray.recipe import SEARCHED_ON_CROPS, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,4 +63,12 @@ class MelCnn(GenreModel):
         return maps
 
 
-FAMILY = Family("mel_cnn", MelCnnConfig, MelCnn)
+SPACE: Space = {
+    "filters": Choice(((8, 16, 64), (8, 16, 64, 128), (16, 32, 64, 128), (32, 64, 128, 256), (16, 32, 64, 128, 256))),
+    "kernel_size": Choice((3, 5)),
+    "learning_rate": LogUniform(3e-5, 3e-3),
+    "dropout": Uniform(0.0, 0.6),
+    "l2": L2,
+    **SEARCHED_ON_CROPS,
+}
+FAMILY = Family("mel_cnn", MelCnnConfig, MelCnn, TrainingConfig(), SPACE)

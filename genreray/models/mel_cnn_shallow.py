@@ -2,10 +2,11 @@
 
 import dataclasses
 
-from genreray.models.base import Family
+from genreray.dimensions import Choice, LogUniform, Space, Uniform
+from genreray.models.base import L2, Family
 from genreray.models.convolutions import ConvolutionsConfig
 from genreray.models.mel_cnn import MelCnn
-from genreray.recipe import TrainingConfig
+from genreray.recipe import SEARCHED_ON_CROPS, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,4 +34,14 @@ class MelCnnShallow(MelCnn):
     """
 
 
-FAMILY = Family("mel_cnn_shallow", MelCnnShallowConfig, MelCnnShallow, TrainingConfig(epochs=10))
+# Larger pools leave the linear layer, which overfits, fewer inputs.
+SPACE: Space = {
+    "filters": Choice(((8, 16), (16, 32), (32, 64))),
+    "kernel_size": Choice((3, 5)),
+    "pool_size": Choice((2, 3, 4)),
+    "learning_rate": LogUniform(1e-4, 3e-2),
+    "dropout": Uniform(0.0, 0.6),
+    "l2": L2,
+    **SEARCHED_ON_CROPS,
+}
+FAMILY = Family("mel_cnn_shallow", MelCnnShallowConfig, MelCnnShallow, TrainingConfig(epochs=10), SPACE)

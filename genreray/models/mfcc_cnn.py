@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from genreray.dimensions import Choice, LogUniform, Space, Uniform
 from genreray.features import FeatureConfig
 from genreray.models.base import Family, GenreModel, ModelConfig, check_crop, check_image, check_layers, check_share
 from genreray.models.standardise import Standardise
+from genreray.recipe import SEARCHED_ON_CROPS, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,4 +78,14 @@ class MfccCnn(GenreModel):
         return self.convolutions.parameters()
 
 
-FAMILY = Family("mfcc_cnn", MfccCnnConfig, MfccCnn)
+# Without padding, 13 MFCC are left enough by all of them.
+SPACE: Space = {
+    "filters": Choice(((2, 32, 48), (16, 32), (16, 32, 48), (32, 64, 96), (16, 32, 64, 96))),
+    "kernel_size": Choice((2, 3)),
+    "pool_size": Choice((2, 4)),
+    "learning_rate": LogUniform(1e-4, 1e-2),
+    "dropout": Uniform(0.0, 0.6),
+    "l2": LogUniform(1e-5, 1e-1),
+    **SEARCHED_ON_CROPS,
+}
+FAMILY = Family("mfcc_cnn", MfccCnnConfig, MfccCnn, TrainingConfig(), SPACE)

@@ -4,13 +4,14 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from genreray.dimensions import Choice, LogUniform, Space, Uniform
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.mfcc_stats import STATISTICS
-from genreray.models.base import Family, GenreModel, Optimizer, check_image
+from genreray.models.base import L2, Family, GenreModel, Optimizer, check_image
 from genreray.models.convolutions import Convolutions, ConvolutionsConfig
 from genreray.models.standardise import Standardise
-from genreray.recipe import TrainingConfig
+from genreray.recipe import SEARCHED, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,4 +66,13 @@ class MfccStatsCnn(GenreModel):
         return maps
 
 
-FAMILY = Family("mfcc_stats_cnn", MfccStatsCnnConfig, MfccStatsCnn, TrainingConfig(epochs=30, crops=1))
+SPACE: Space = {
+    "filters": Choice(((32,), (64,), (16, 32), (32, 64), (64, 128))),
+    "kernel_size": Choice((3, 5)),
+    "pool_size": Choice((1, 2)),
+    "learning_rate": LogUniform(1e-3, 1e-1),
+    "dropout": Uniform(0.0, 0.6),
+    "l2": L2,
+    **SEARCHED,
+}
+FAMILY = Family("mfcc_stats_cnn", MfccStatsCnnConfig, MfccStatsCnn, TrainingConfig(epochs=30, crops=1), SPACE)

@@ -4,11 +4,12 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from genreray.dimensions import Choice, LogUniform, Space, Uniform
 from genreray.features import FeatureConfig
 from genreray.mfcc_stats import STATISTICS
-from genreray.models.base import Family, GenreModel, ModelConfig, check_image, check_layers, check_share
+from genreray.models.base import L2, Family, GenreModel, ModelConfig, check_image, check_layers, check_share
 from genreray.models.standardise import Standardise
-from genreray.recipe import TrainingConfig
+from genreray.recipe import SEARCHED, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,4 +58,11 @@ class Mlp(GenreModel):
         return units.float()
 
 
-FAMILY = Family("mlp", MlpConfig, Mlp, TrainingConfig(epochs=30, crops=1))  # all crops would be the same
+SPACE: Space = {
+    "hidden_sizes": Choice(((64,), (128,), (256,), (512,), (256, 128), (512, 256))),
+    "learning_rate": LogUniform(1e-4, 1e-2),
+    "dropout": Uniform(0.0, 0.6),
+    "l2": L2,
+    **SEARCHED,
+}
+FAMILY = Family("mlp", MlpConfig, Mlp, TrainingConfig(epochs=30, crops=1), SPACE)  # all crops would be the same

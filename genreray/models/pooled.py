@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from genreray.dimensions import Integer, LogUniform, Space, Uniform
 from genreray.models.base import GenreModel, ModelConfig, Optimizer, check_share
-from genreray.recipe import TrainingConfig
+from genreray.recipe import SEARCHED_ON_CROPS, TrainingConfig
 
 # How they are trained: augmented until crops of one clip are hardly the same twice, as they are large for their data.
 RECIPE = TrainingConfig(
@@ -22,6 +23,17 @@ RECIPE = TrainingConfig(
     equalise=6.0,
     averaging="ema",
 )
+# What searches vary of both, around what is above: how much, as all of it is on.
+SEARCHED: Space = {
+    "learning_rate": LogUniform(3e-4, 1e-2),
+    "dropout": Uniform(0.0, 0.6),
+    "l2": LogUniform(1e-3, 0.3),
+    **SEARCHED_ON_CROPS,
+    "mixup": Uniform(0.0, 1.0),
+    "equalise": Uniform(0.0, 12.0),
+    "freq_masks": Integer(0, 4),
+    "time_masks": Integer(0, 4),
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,10 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from genreray.dimensions import Choice, Space, Uniform
 from genreray.features import FeatureConfig
 from genreray.models.base import Family, check_image, check_layers
-from genreray.models.pooled import RECIPE, Pooled, PooledConfig, mean_and_max
+from genreray.models.pooled import RECIPE, SEARCHED, Pooled, PooledConfig, mean_and_max
 from genreray.models.residual import ResidualTrunk
 from genreray.models.standardise import Standardise
 
@@ -92,10 +93,21 @@ class ShortChunkResnetSmall(ShortChunkResnet):
     """
 
 
-FAMILY = Family("short_chunk_resnet", ShortChunkResnetConfig, ShortChunkResnet, RECIPE)
+SPACE: Space = {
+    "stem": Choice((16, 32, 64)),
+    "filters": Choice(((32, 64, 128), (64, 128, 256), (64, 128, 256, 256), (128, 128, 256))),
+    **SEARCHED,
+}
+FAMILY = Family("short_chunk_resnet", ShortChunkResnetConfig, ShortChunkResnet, RECIPE, SPACE)
 SMALL = Family(
     "short_chunk_resnet_small",
     ShortChunkResnetSmallConfig,
     ShortChunkResnetSmall,
     dataclasses.replace(RECIPE, epochs=60),  # of few steps each
+    {
+        "stem": Choice((8, 16, 32)),
+        "filters": Choice(((16, 32, 64), (32, 64, 128), (32, 64, 128, 128), (64, 64, 128))),
+        **SEARCHED,
+        "dropout": Uniform(0.0, 0.7),
+    },
 )

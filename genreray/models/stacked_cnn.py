@@ -5,10 +5,12 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from genreray.dimensions import Choice, LogUniform, Space, Uniform
 from genreray.features import FeatureConfig
-from genreray.models.base import Family, GenreModel, check_image
+from genreray.models.base import L2, Family, GenreModel, check_image
 from genreray.models.convolutions import Convolutions, ConvolutionsConfig
 from genreray.models.standardise import Standardise
+from genreray.recipe import SEARCHED_ON_CROPS, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,4 +55,12 @@ class StackedCnn(GenreModel):
         return maps
 
 
-FAMILY = Family("stacked_cnn", StackedCnnConfig, StackedCnn)
+SPACE: Space = {
+    "filters": Choice(((8, 16), (16, 32), (8, 16, 32), (16, 32, 64), (16, 32, 64, 128))),
+    "kernel_size": Choice((3, 5)),
+    "learning_rate": LogUniform(1e-4, 1e-2),
+    "dropout": Uniform(0.0, 0.6),
+    "l2": L2,
+    **SEARCHED_ON_CROPS,
+}
+FAMILY = Family("stacked_cnn", StackedCnnConfig, StackedCnn, TrainingConfig(), SPACE)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genreray.dimensions import Choice, LogUniform, Space
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.models.base import Family
@@ -131,4 +132,9 @@ def _one_vs_rest(decisions: Tensor, n_classes: int, break_ties: bool) -> Tensor:
     return scores.scatter(1, winner, torch.where(scores.gather(1, winner) < best, best + _LIFT, best))
 
 
-FAMILY = Family("svm", SvmConfig, Svm, TrainingConfig(epochs=1, crops=1))
+SPACE: Space = {
+    "C": LogUniform(0.1, 1000.0),
+    "gamma": Choice((0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
+    "class_weight": Choice(("none", "balanced")),
+}
+FAMILY = Family("svm", SvmConfig, Svm, TrainingConfig(epochs=1, crops=1), SPACE)
