@@ -234,6 +234,12 @@ def _calibration_error(bins: Sequence[CalibrationBin]) -> float:
     )
 
 
+def macro_f1(probabilities: Floats, labels: Ints) -> float:
+    """Return the mean F1 over the genres of `labels`, [n], where the most probable of [n, n_classes] is called."""
+    confusion = _confusion_matrix(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    return float(_macro_f1(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)))
+
+
 def calibration_error(probabilities: Floats, labels: Ints) -> float:
     """Return the expected calibration error (Guo et al. 2017) of `probabilities`, [n, n_classes], for labels [n]."""
     confidence = np.clip(probabilities.max(axis=1).astype(np.float64), 0.0, 1.0)

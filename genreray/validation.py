@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genreray import calibration, multilabel_metrics, thresholds
 from genreray.hierarchy import Hierarchy, probabilities
-from genreray.metrics import calibration_error
+from genreray.metrics import calibration_error, macro_f1
 
 SCORE = "calibrated_loss"  # what the best epoch has the lowest of
 
@@ -32,6 +32,7 @@ def _of_one_genre(logits: Tensor, labels: Tensor) -> dict[str, float]:
     return {
         "validation_loss": calibration.log_loss(logits.double().numpy(), truth),
         "validation_accuracy": float((before.argmax(1) == truth).mean()),
+        "validation_macro_f1": macro_f1(before, truth),
         SCORE: calibration.log_loss(logits.double().numpy() / temperature, truth),
         "temperature": temperature,
         "calibration_error_before": calibration_error(before, truth),

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from genreray.metrics import Scores, evaluate
+from genreray.metrics import Scores, evaluate, macro_f1
 
 GENRES = ["Blues", "Electronic", "Folk", "Jazz", "Rock"]
 
@@ -81,6 +81,7 @@ def test_macro_f1_is_scikit_learns_over_the_genres_that_have_tracks(case):
         labels, probabilities.argmax(1), labels=np.unique(labels), average="macro", zero_division=0
     )
     assert scores.macro_f1 == pytest.approx(expected)
+    assert macro_f1(probabilities, labels) == pytest.approx(expected)
 
 
 def test_log_loss_is_scikit_learns(case):

@@ -2,6 +2,7 @@ import dataclasses
 import math
 
 import pytest
+import sklearn.metrics
 import torch
 from making import GENRES, SMALL, feature_row, feature_rows, write_features
 
@@ -110,6 +111,9 @@ def test_what_is_saved_is_what_was_scored(features, tmp_path):
     logits, labels = again._validation_logits()
     assert calibration.log_loss(logits.double().numpy(), labels.numpy()) == pytest.approx(entry["validation_loss"])
     assert loaded.settings.temperature == pytest.approx(entry["temperature"])
+    called = logits.softmax(2).mean(1).argmax(1)
+    f1 = sklearn.metrics.f1_score(labels, called, labels=labels.unique(), average="macro", zero_division=0)
+    assert entry["validation_macro_f1"] == pytest.approx(f1)
     scaled = logits.double().numpy() / loaded.settings.temperature
     assert calibration.log_loss(scaled, labels.numpy()) == pytest.approx(entry[SCORE])
     assert entry[SCORE] <= entry["validation_loss"] + 1e-9
