@@ -5,13 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from genreray import models
+from genreray import models, winner
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.featureset import Labels
 from genreray.fetch.archives import HOST
 from genreray.isolation import DEFAULT_LIMITS, Limits
 from genreray.recipe import TrainingConfig
+from genreray.space import default_configs
 
 FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
 TrainingFlags = Annotated[TrainingConfig, tyro.conf.arg(name="")]
@@ -106,6 +107,8 @@ class Train(Job):
     """Folder to write; an interrupted run goes on after its last epoch."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_MODEL
     """Architecture; --model NAME --help shows the flags of each."""
+    config: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """The best.json of a search: its model, labels and settings, unless other flags say otherwise."""
     labels: Labels = "genre"
     """What is learnt of each track: its one genre, or all its genres, in FMA's tree where FEATURES are of FMA."""
     fma_features: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
@@ -234,7 +237,7 @@ def parse(argv: list[str]) -> Any:
 
     Raises UserError for values that no job takes; exits with 2 for flags that there are not, with 0 after --help.
     """
-    types = {**JOBS, "train": _train_with(_model_of(argv))}
+    types = {**JOBS, "train": _train_of(argv)}
     commands = tuple(Annotated[job, tyro.conf.subcommand(name=name)] for name, job in types.items())
     union: Any = commands[0]
     for command in commands[1:]:
@@ -248,22 +251,33 @@ def parse(argv: list[str]) -> Any:
     )
 
 
-def _model_of(argv: list[str]) -> str:
-    """Return the value of --model, found before parsing as it decides which other flags there are."""
+def _train_of(argv: list[str]) -> type[Job]:
+    """Return Train with the flags and defaults of the model that the command line names, or of its --config."""
+    model, config = _said(argv, "--model"), _said(argv, "--config") if argv[:1] == ["train"] else None
+    if config is not None:
+        return _train_with(winner.read(config, model))
+    family = models.family(model or DEFAULT_MODEL)
+    return _train_with(winner.Winner(model or DEFAULT_MODEL, default_configs(family)))
+
+
+def _said(argv: list[str], flag: str) -> str | None:
+    """Return the value of a flag, found before parsing as it decides which other flags there are, or their defaults."""
     for i, word in enumerate(argv):
-        if word.startswith("--model="):
-            return word.removeprefix("--model=")
-        if word == "--model" and i + 1 < len(argv):
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+        if word == flag and i + 1 < len(argv):
             return argv[i + 1]
-    return DEFAULT_MODEL
+    return None
 
 
-def _train_with(model: str) -> type[Job]:
-    """Return Train with the flags of one architecture, and that architecture's defaults."""
-    found = models.family(model)
+def _train_with(start: winner.Winner) -> type[Job]:
+    """Return Train with the flags of one architecture, and the settings that they begin from."""
+    model, training = start.configs
     flags: list[Any] = [
-        ("training", TrainingFlags, dataclasses.field(default=found.training)),
-        ("architecture", Annotated[found.config, tyro.conf.arg(name="")], dataclasses.field(default=found.config())),
+        ("model", Annotated[str, tyro.conf.arg(metavar="NAME")], dataclasses.field(default=start.model)),
+        ("labels", Labels, dataclasses.field(default=start.labels)),
+        ("training", TrainingFlags, dataclasses.field(default=training)),
+        ("architecture", Annotated[type(model), tyro.conf.arg(name="")], dataclasses.field(default=model)),
     ]
     made = dataclasses.make_dataclass("Train", flags, bases=(Train,), frozen=True, kw_only=True)
     made.__doc__ = Train.__doc__

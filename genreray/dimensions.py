@@ -21,6 +21,10 @@ class Choice:
         if len(set(self.labels)) < len(self.values):
             raise UserError(f"the choice {', '.join(self.labels)} has a value twice: give each once")
 
+    def __str__(self) -> str:
+        """Return it in words: 8 16, 16 32 are two lists."""
+        return ", ".join(map(shown, self.values))
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Each value as JSON, for whatever takes no tuples."""
@@ -66,6 +70,10 @@ class _Range:
             raise UserError(f"the range {self.low} to {self.high} is empty: give the lower number first")
         if self.is_log and self.low <= 0:
             raise UserError(f"a logarithmic range cannot begin at {self.low}: give a number above 0")
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.low:g} to {self.high:g}{' (log)' if self.is_log else ''}"
 
     @property
     def is_log(self) -> bool:
@@ -159,6 +167,13 @@ KEYS: Mapping[tuple[type, bool], str] = {
     (Integer, False): "integer",
     (Integer, True): "log_integer",
 }
+
+
+def shown(value: Any) -> str:
+    """Return a value of a setting as people read it and flags take it: lists with spaces, numbers to four digits."""
+    if isinstance(value, tuple | list):
+        return " ".join(map(shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _between(low: float, high: float, share: float, log: bool) -> float:

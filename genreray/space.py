@@ -29,6 +29,7 @@ __all__ = [
     "Uniform",
     "apply",
     "check",
+    "default_configs",
     "defaults",
     "draw",
     "for_several_genres",

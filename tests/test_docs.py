@@ -13,7 +13,7 @@ import torch
 from making import failed_row, feature_rows, write_features
 
 from benchmarks.quality import Quality
-from genreray import arguments, models, tables
+from genreray import arguments, models, space, tables, trials, winner
 from genreray.errors import Status
 from genreray.features import FeatureConfig
 from genreray.parts import Parts
@@ -54,7 +54,11 @@ COMMANDS = [(page.name, argv) for page in EVERY_PAGE for line in lines(page) for
 
 
 @pytest.mark.parametrize(("page", "argv"), COMMANDS, ids=[f"{page}: {shlex.join(argv)}" for page, argv in COMMANDS])
-def test_every_command_line_parses(page, argv):
+def test_every_command_line_parses(page, argv, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "--config" in argv:
+        best = winner.Winner("mel_cnn", space.default_configs(models.family("mel_cnn")))
+        winner.write(argv[argv.index("--config") + 1], best)
     assert isinstance(arguments.parse(argv), arguments.JOBS[argv[0]])
 
 
@@ -121,6 +125,7 @@ def rows(section: str) -> list[list[str]]:
         ("CATALOG", list(tables.CATALOG)),
         ("FEATURES", [field for field in tables.FEATURES if field.name not in tables.CATALOG.names]),
         ("PREDICTIONS", list(tables.PREDICTIONS)),
+        ("TRIALS", list(trials.TRIALS)),
     ],
 )
 def test_every_column_is_described_with_its_type(section, fields):
@@ -207,6 +212,28 @@ def test_the_model_of_ones_own_is_a_module_that_works(tmp_path, monkeypatch):
     model = models.build(job.model, job.architecture, FeatureConfig(n_mels=16, n_mfcc=8), 40, 4)
     crops = {name: torch.zeros(3, 16 if name == "mel" else 8, 40, dtype=torch.uint8) for name in model.inputs}
     assert model(crops).shape == (3, 4)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_search_spaces_are_documented_as_they_are(name):
+    """Each setting in the model's own row, or in one of those of several."""
+    text = (DOCS / "models.md").read_text(encoding="utf-8").split("## Search spaces")[1].split("```yaml")[0]
+    found = dict(re.findall(r"^\| (.*?) \| (.*) \|$", text, re.MULTILINE))
+    own = found.pop(name, "")
+    shared = "; ".join(found[row] for row in found if row not in models.MODELS)
+    missing = [
+        field
+        for field, dimension in models.family(name).space.items()
+        if f"`{field}` {dimension};" not in f"{own if f'`{field}`' in own else shared};"
+    ]
+    assert missing == []
+
+
+def test_the_space_in_a_file_is_one(tmp_path):
+    (text,) = blocks(DOCS / "models.md", "yaml")
+    (tmp_path / "space.yaml").write_text(text, encoding="utf-8")
+    found = space.read_space(str(tmp_path / "space.yaml"), models.family("mel_cnn"))
+    assert len(space.varied(found)) == len(found) - 1 == 6
 
 
 @pytest.mark.parametrize("name", models.MODELS)

@@ -7,8 +7,9 @@ import sys
 import pytest
 import torch
 
-from genreray import arguments, checkpoint, models
+from genreray import arguments, checkpoint, models, space
 from genreray.checkpoint import Settings
+from genreray.dimensions import Choice
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 
@@ -20,6 +21,7 @@ import dataclasses
 from torch import nn
 
 from genreray.models import Family, GenreModel, ModelConfig
+from genreray.models.base import COMMON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +100,21 @@ def test_a_module_is_a_model_by_its_path(write, name, tmp_path):
     assert loaded.settings == settings(name, config)
 
 
+def test_its_space_is_searched_or_one_around_its_learning_rate(write):
+    own = MODEL.replace("MeanConfig, Mean)", "MeanConfig, Mean, space={'widths': Choice(((8, 4), (16,)))})")
+    own = own.replace("import dataclasses", "import dataclasses\nfrom genreray.dimensions import Choice")
+    write("theirs/own.py", own)
+    assert models.family("theirs.own").space == {"widths": Choice(((8, 4), (16,)))}
+    write("theirs/mean.py", MODEL.replace('of each layer."""', 'of each layer."""\n    learning_rate: float = 0.2'))
+    family = models.family("theirs.mean")
+    assert family.space["learning_rate"].low == pytest.approx(0.02)
+    assert family.space["learning_rate"].high == pytest.approx(2)
+    assert space.apply(space.defaults(family, family.space), family).model == family.config()
+    fitted = MODEL.replace("ModelConfig\n", "ModelConfig\nfrom genreray.models.fitted import FittedConfig\n", 1)
+    write("theirs/fitted.py", fitted.replace("MeanConfig(ModelConfig)", "MeanConfig(FittedConfig)"))
+    assert models.family("theirs.fitted").space == {}
+
+
 def test_its_settings_are_flags(write):
     write("theirs/mean.py", MODEL)
     job = arguments.parse(["train", "a", "b", "--model", "theirs.mean", "--widths", "3", "5", "--l2", "0.1"])
@@ -145,6 +162,12 @@ def test_a_module_that_is_not_there_is_no_model(write, name):
         (('"mean", MeanConfig, Mean', '"mean", Mean, MeanConfig'), "give a dataclass that extends ModelConfig"),
         (("MeanConfig, Mean)", "MeanConfig, lambda: 1)"), "give a class that extends GenreModel"),
         (("MeanConfig, Mean)", "MeanConfig, Mean, 3)"), "the training .* is 3: give a TrainingConfig"),
+        (("MeanConfig, Mean)", "MeanConfig, Mean, space=[3])"), "space .* is no dict of Choice, Uniform"),
+        (("MeanConfig, Mean)", "MeanConfig, Mean, space={'l2': 3})"), "space .* is no dict of Choice, Uniform"),
+        (
+            ("MeanConfig, Mean)", "MeanConfig, Mean, space={'width': COMMON['l2']})\n"),
+            "space .*mean has no setting 'width': the nearest names are widths",
+        ),
         (('inputs = ("mel",)', 'inputs = ("sound",)'), "inputs of Mean .*: give a tuple of mel, mfcc, mfcc_stats"),
         (('inputs = ("mel",)', 'inputs = "mel"'), "inputs of Mean"),
         (('inputs = ("mel",)', ""), "inputs of Mean"),
