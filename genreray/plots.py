@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -21,10 +22,11 @@ INK, SOFT, LINE = "#1b1f24", "#59636e", "#dfe3e8"
 ACCENT, WARM, GREY = "#1a6bb0", "#c04a12", "#98a2ad"
 _VARIABLES = {INK: "ink", SOFT: "soft", LINE: "line", ACCENT: "accent", WARM: "warm", GREY: "grey"}
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
     "svg.hashsalt": "genreray",  # the same scores give the same bytes
     "text.usetex": False,
+    "text.parse_math": False,  # names may hold dollars
     "font.family": ["DejaVu Sans"],
     "font.size": 10.5,
     "text.color": INK,
@@ -48,9 +50,9 @@ _STYLE: dict[str, Any] = {
     "lines.markersize": 4.0,
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_SIZE = (5.4, 3.5)  # inches; narrow, so that the text is still legible at the width of a telephone
-_WIDE = 8.0
-_TALL = (_SIZE[0], 4.4)
+SIZE = (5.4, 3.5)  # inches; narrow, so that the text is still legible at the width of a telephone
+WIDE = 8.0
+_TALL = (SIZE[0], 4.4)
 _MOST_MARKED = 40
 _LETTER = 0.011  # width of one beside a point, of the plot's
 _FEWEST_TRACKS = 10  # the coverage curve's left end is noise below this
@@ -58,13 +60,13 @@ _FEWEST_TRACKS = 10  # the coverage curve's left end is noise below this
 
 def training_curve(history: Sequence[Mapping[str, Any]], quantity: str, best_epoch: int | None) -> str:
     """Plot `quantity` (such as "loss" or "accuracy") of training and validation by epoch, `best_epoch` marked."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         epochs = [epoch["epoch"] for epoch in history]
         marker = "o" if len(epochs) <= _MOST_MARKED else None
         for part, colour in (("training", GREY), ("validation", ACCENT)):
-            values = [_finite(epoch.get(f"{part}_{quantity}")) for epoch in history]
+            values = [finite(epoch.get(f"{part}_{quantity}")) for epoch in history]
             if not all(map(math.isnan, values)):
                 axes.plot(epochs, values, color=colour, marker=marker, label=part)
         if best_epoch is not None:
@@ -72,19 +74,19 @@ def training_curve(history: Sequence[Mapping[str, Any]], quantity: str, best_epo
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch")
         if quantity == "accuracy":
-            _percent_axis(axes, "y")
-        _legend(axes)
-        return _svg(figure, f"training-{quantity}", f"{quantity.replace('_', ' ')} of training and validation by epoch")
+            percent_axis(axes, "y")
+        legend(axes)
+        return svg(figure, f"training-{quantity}", f"{quantity.replace('_', ' ')} of training and validation by epoch")
 
 
 def reliability_diagram(scores: Scores) -> str:
     """Plot accuracy against confidence in each calibration bin, over a histogram of the confidences."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=_TALL, layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         bins = [bin for bin in scores.calibration if bin.tracks]
-        confidences = [_finite(bin.confidence) for bin in bins]
-        accuracies = [_finite(bin.accuracy) for bin in bins]
+        confidences = [finite(bin.confidence) for bin in bins]
+        accuracies = [finite(bin.accuracy) for bin in bins]
         intervals = [_wilson(bin) for bin in bins]
         top.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="calibrated")
         top.vlines(confidences, *zip(*intervals, strict=True), color=ACCENT, linewidth=1.1)
@@ -92,15 +94,15 @@ def reliability_diagram(scores: Scores) -> str:
             confidences, accuracies, "o", color=ACCENT, markersize=5.5, label="tracks of a bin, 95\u202f% interval"
         )
         top.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="accuracy")
-        _legend(top)
+        legend(top)
         width = scores.calibration[0].high - scores.calibration[0].low
         bottom.bar([bin.low for bin in bins], [bin.tracks for bin in bins], width * 0.92, align="edge", color=GREY)
         bottom.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         bottom.grid(False, axis="x")
         bottom.set(xlabel="confidence", ylabel="tracks")
-        _percent_axis(top, "y")
-        _percent_axis(bottom, "x")
-        return _svg(figure, "reliability", "accuracy against confidence, with a histogram of confidence")
+        percent_axis(top, "y")
+        percent_axis(bottom, "x")
+        return svg(figure, "reliability", "accuracy against confidence, with a histogram of confidence")
 
 
 def coverage_curve(scores: Scores, wanted: float | None = None) -> str:
@@ -108,7 +110,7 @@ def coverage_curve(scores: Scores, wanted: float | None = None) -> str:
 
     Where that has the accuracy `wanted`, if one is given, is marked.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=_TALL, layout="constrained")
         axes = figure.subplots()
         points = [point for point in scores.coverage if point.coverage * scores.n >= _FEWEST_TRACKS]
@@ -120,16 +122,16 @@ def coverage_curve(scores: Scores, wanted: float | None = None) -> str:
         if wanted is not None and (point := scores.at_accuracy(wanted)) is not None:
             axes.plot(point.coverage, point.accuracy, "D", color=WARM, markersize=6, label="as wanted")
         axes.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel="share of the tracks labelled", ylabel="accuracy")
-        _percent_axis(axes, "x")
-        _percent_axis(axes, "y")
-        _legend(axes)
-        return _svg(figure, "coverage", "accuracy against the share of tracks labelled")
+        percent_axis(axes, "x")
+        percent_axis(axes, "y")
+        legend(axes)
+        return svg(figure, "coverage", "accuracy against the share of tracks labelled")
 
 
 def precision_by_share(scores: MultiLabelScores, top_level: Sequence[str]) -> str:
     """Plot each genre's average precision against its share of the tracks, and what an order by chance would have."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDE, 4.6), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDE, 4.6), layout="constrained")
         axes = figure.subplots()
         at_top: list[tuple[float, float, str]] = []
         below: list[tuple[float, float, str]] = []
@@ -148,9 +150,9 @@ def precision_by_share(scores: MultiLabelScores, top_level: Sequence[str]) -> st
             axes.annotate(name, (share, precision), (5, 4), textcoords="offset points", fontsize=9, color=SOFT)
         axes.set_xscale("log")
         axes.set(ylim=(-0.02, 1.03), xlabel="share of the tracks", ylabel="average precision")
-        _percent_axis(axes, "x")
-        _legend(axes)
-        return _svg(figure, "precision-by-share", "average precision of each genre against its share of the tracks")
+        percent_axis(axes, "x")
+        legend(axes)
+        return svg(figure, "precision-by-share", "average precision of each genre against its share of the tracks")
 
 
 def _apart(points: Sequence[tuple[float, float, str]], least: float) -> list[tuple[float, float, str]]:
@@ -172,8 +174,8 @@ def _apart(points: Sequence[tuple[float, float, str]], least: float) -> list[tup
 
 def comparison_plot(systems: Sequence[System]) -> str:
     """Plot each system's accuracy with its interval, first at the top, and the report's number beside it."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDE, 1.1 + 0.34 * len(systems)), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDE, 1.1 + 0.34 * len(systems)), layout="constrained")
         axes = figure.subplots()
         for place, system in enumerate(systems):
             low, high = system.accuracy_interval
@@ -188,12 +190,12 @@ def comparison_plot(systems: Sequence[System]) -> str:
         axes.set_ylim(len(systems) - 0.5, -0.5)
         axes.set_xlim(0, 1)
         axes.set_xlabel("accuracy")
-        _percent_axis(axes, "x")
+        percent_axis(axes, "x")
         figure.legend(loc="outside lower center", ncols=2)
-        return _svg(figure, "comparison", "accuracy of each system with its 95 % interval")
+        return svg(figure, "comparison", "accuracy of each system with its 95 % interval")
 
 
-def _finite(value: float | None) -> float:
+def finite(value: float | None) -> float:
     """Return a number that matplotlib leaves out where there is none."""
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
@@ -206,29 +208,31 @@ def _wilson(bin: CalibrationBin, z: float = 1.96) -> tuple[float, float]:
     return centre - half, centre + half
 
 
-def _percent_axis(axes: Axes, which: str) -> None:
+def percent_axis(axes: Axes, which: str) -> None:
+    """Label the axis x or y, of shares, in percent."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 2):g}\u202f%"))
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes, columns: int = 3) -> None:
+    """Put the legend above the plot, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, columnspacing=1.4)
+        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, columnspacing=1.4)
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def svg(figure: Figure, name: str, description: str) -> str:
     """Return `figure` as an <svg> element: sized by the page, its ids made unique by `name`."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]  # an XML declaration and a DTD's address have no place in HTML
-    svg = re.sub(r"<(style|metadata)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    svg = svg.replace("'DejaVu Sans'", "var(--sans, sans-serif)")
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]  # an XML declaration and a DTD's address have no place in HTML
+    text = re.sub(r"<(style|metadata)\b.*?</\1>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    text = text.replace("'DejaVu Sans'", "var(--sans, sans-serif)")
     for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{variable}, {colour})")
-    viewbox = re.search(r'viewBox="[^"]*"', svg)
+        text = text.replace(colour, f"var(--{variable}, {colour})")
+    viewbox = re.search(r'viewBox="[^"]*"', text)
     assert viewbox is not None
-    head = f'<svg {viewbox[0]} role="img" aria-label="{description}">'
-    return re.sub(r"<svg\b[^>]*>", head, svg, count=1).replace("xlink:href", "href").strip()
+    head = f'<svg {viewbox[0]} role="img" aria-label="{escape(description)}">'
+    return re.sub(r"<svg\b[^>]*>", lambda _: head, text, count=1).replace("xlink:href", "href").strip()

@@ -176,7 +176,7 @@ def shared_values(context: ReportContext, n_scored: int) -> dict[str, Any]:
         "statuses": _statuses(context.statuses),
         "unscored": context.statuses.get(Status.OK, n_scored) - n_scored,
         "failures": context.failures[:_SHOWN_FAILURES],
-        "settings": {owner: _flat(values) for owner, values in context.settings.items() if values},
+        "settings": {owner: flat(values) for owner, values in context.settings.items() if values},
     }
 
 
@@ -243,12 +243,12 @@ def _statuses(statuses: Mapping[str, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Return (dotted name, value as text) of every setting, nested ones too."""
     rows: list[tuple[str, str]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{name}.")
+            rows += flat(value, f"{prefix}{name}.")
         else:
             text = value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False)
             rows.append((f"{prefix}{name}", text))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -79,7 +80,7 @@ class Trial:
         """The epochs that were scored: all, but for one in which the loss left the finite numbers."""
         return [epoch for epoch in self.history if not epoch.get("diverged")]
 
-    @property
+    @functools.cached_property
     def kept(self) -> dict[str, Any] | None:
         """The epoch whose weights are kept, the first of the lowest validation.SCORE; None where none was scored."""
         return min(self.epochs, key=lambda epoch: float(epoch[SCORE]), default=None)
@@ -112,8 +113,13 @@ def best(trials: Sequence[Trial], metric: str) -> Trial | None:
 
 def best_so_far(trials: Sequence[Trial], metric: str) -> list[float | None]:
     """Return the best value that was known after each trial, in their order; None before there is one."""
-    found = (best(trials[: i + 1], metric) for i in range(len(trials)))
-    return [None if trial is None else trial.value(metric) for trial in found]
+    better = min if direction(metric) == "min" else max
+    known: list[float | None] = []
+    for trial in trials:
+        there = [known[-1]] if known else []
+        there.append(trial.value(metric) if trial.is_eligible else None)
+        known.append(better((value for value in there if value is not None), default=None))
+    return known
 
 
 def to_table(trials: Sequence[Trial], metadata: Mapping[str, Any]) -> pa.Table:
