@@ -107,7 +107,7 @@ class Train(Job):
     """Folder to write; an interrupted run goes on after its last epoch."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_MODEL
     """Architecture; --model NAME --help shows the flags of each."""
-    config: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    config: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
     """The best.json of a search: its model, labels and settings, unless other flags say otherwise."""
     labels: Labels = "genre"
     """What is learnt of each track: its one genre, or all its genres, in FMA's tree where FEATURES are of FMA."""
