@@ -58,10 +58,10 @@ class Command:
         self.seen |= set(tree(self.process.pid))
         os.write(self.master, keys)
 
-    def output(self) -> str:
-        """Wait for its end and return what it said."""
+    def output(self, seconds: float = _WAIT) -> str:
+        """Wait for its end, so many seconds at most, and return what it said."""
         if self.master is None:
-            return self.process.communicate(timeout=_WAIT)[0].decode()
+            return self.process.communicate(timeout=seconds)[0].decode()
         said = b""
         with contextlib.suppress(OSError):  # how a terminal ends that nobody has open any more
             while piece := os.read(self.master, 65536):

@@ -3,9 +3,9 @@
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
+import disks
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -144,14 +144,8 @@ def test_an_output_that_cannot_be_made_is_one_line(ray_session, capsys, music, t
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 300 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no permission to mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disks.mounted(tmp_path / "disk", "300k") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_one_line_and_what_was_written_is_valid(ray_session, capsys, music, small_disk):
