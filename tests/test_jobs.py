@@ -62,6 +62,7 @@ def test_every_job_can_be_submitted(head, tmp_path):
         assert done.returncode == 0, said(done)
         assert f"Job '{done.stdout.split(chr(39))[1]}' succeeded" in done.stdout  # as `ray job submit` follows it
         assert "took" in done.stdout
+        print(f"submitted: {name}; found: {done.stdout.strip().splitlines()[-1].strip()}")
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 2
     assert json.loads((tmp_path / "report" / "metrics.json").read_text())["n"] == 3
     assert len((tmp_path / "tags" / "tags.csv").read_text().splitlines()) == 28
@@ -82,6 +83,7 @@ def test_a_cluster_with_authentication_takes_jobs_from_whoever_has_its_token(tmp
             done = submit(strange, "python", "jobs/extract.py", music, features)
             assert done.returncode != 0
             assert "submitted successfully" not in said(done)
+            print(f"injected: {'another token' if wrong else 'no token'}; found: {said(done).strip().splitlines()[-1]}")
         command = [sys.executable, "-m", "genreray.cli", "extract", music, features]
         strange["PYTHONPATH"] = os.pathsep.join([str(heads.ROOT), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(command, env=strange, capture_output=True, text=True, timeout=200)
@@ -118,5 +120,6 @@ def test_two_jobs_at_once_on_two_cpus_both_finish(head, tmp_path):
         for process in running:
             output, _ = process.communicate(timeout=200)
             assert process.returncode == 0, output
+        print(f"two at once on two CPUs: {pair[0][0]}; found: both done")
     assert [pq.read_table(tmp_path / f"features{i}").num_rows for i in range(2)] == [27, 27]
     assert [len(json.loads((tmp_path / f"run{i}" / "history.json").read_text())) for i in range(2)] == [2, 2]

@@ -43,6 +43,7 @@ def run_chain(tmp_path, cpus: int, workers: int, jobs: tuple[str, ...] = ALL, n:
     command = [sys.executable, str(tmp_path / "chain.py"), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    print(f"\ninjected: a Ray of {cpus} CPUs for {workers} workers; found: {', '.join(jobs)} done, exit code 0")
     assert pq.read_table(tmp_path / "features").num_rows == n
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 1
     assert len((tmp_path / "tags" / "tags.csv").read_text().splitlines()) == n + 1

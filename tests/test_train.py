@@ -113,8 +113,9 @@ def test_two_workers_on_two_cpus_see_every_validation_track(ray_session, feature
 @pytest.mark.faults
 def test_a_loss_that_is_no_number_is_one_clear_error(ray_session, features, tmp_path):
     model = MelCnnConfig(filters=(4, 8), learning_rate=1e30, optimizer="sgd")
-    with pytest.raises(UserError, match="not a finite number in epoch 1: .*lower --learning-rate"):
+    with pytest.raises(UserError, match="not a finite number in epoch 1: .*lower --learning-rate") as caught:
         run(features, tmp_path / "run", model=model)
+    print(f"\ninjected: a learning rate of 1e30; found: {caught.value}")
 
 
 def test_a_gpu_that_is_not_there_is_refused_at_once(ray_session, features, tmp_path):
