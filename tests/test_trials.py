@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from searches import epoch
 
 from genreray import models, space, storage, tables
 from genreray.dimensions import Choice, LogUniform, Uniform
@@ -11,22 +12,6 @@ from genreray.importance import FEWEST, importance
 from genreray.trials import METRICS, TRIALS, Trial, TrialStatus, best, best_so_far, direction, from_table, to_table
 
 FINISHED, STOPPED, FAILED, INTERRUPTED = TrialStatus
-
-
-def epoch(number: int, loss: float, accuracy: float) -> dict:
-    return {
-        "epoch": number,
-        "training_loss": loss - 0.1,
-        "training_accuracy": accuracy + 0.05,
-        "validation_loss": loss + 0.1,
-        "validation_accuracy": accuracy,
-        "validation_macro_f1": accuracy - 0.02,
-        "calibrated_loss": loss,
-        "temperature": 1.5,
-        "calibration_error_before": 0.2,
-        "calibration_error_after": 0.1,
-        "seconds": 2.0,
-    }
 
 
 def trial(name: str, status: TrialStatus, *epochs: tuple[float, float], **values: object) -> Trial:
