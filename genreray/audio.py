@@ -47,15 +47,29 @@ class _Source:
         content = b""
         try:
             content = self._file.read(size)
-            self._count(len(content))
+            self._left -= len(content)
         except Exception as error:
             self.fault = self.fault or error
-        return b"" if self.fault else content
+        return content if self._goes_on() else b""
 
-    def _count(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise TrackError(Status.TOO_LARGE, f"more than {MOST_READ >> 20:,} MiB would have to be read")
+    def readinto(self, room: Any) -> int:
+        """Fill `room` with the next bytes and return how many there were, none where that fails.
+
+        libsndfile asks for each frame of an mp3 by a call or two: without this one, which soundfile tries first, they
+        take a tenth of the time of decoding.
+        """
+        count = 0
+        try:
+            count = self._file.readinto(room)  # type: ignore[attr-defined]
+            self._left -= count
+        except Exception as error:
+            self.fault = self.fault or error
+        return count if self._goes_on() else 0
+
+    def _goes_on(self) -> bool:
+        if self._left < 0 and self.fault is None:
+            self.fault = TrackError(Status.TOO_LARGE, f"more than {MOST_READ >> 20:,} MiB would have to be read")
+        return self.fault is None
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go there, or to the beginning where that lies before it."""
