@@ -11,7 +11,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 VERBS = {"cluster", "evaluate", "extract", "feed", "pipeline", "predict", "reproduce", "tag", "train", "train_worker"}
-OUTERMOST = {"cli", "walkthrough"}
+OUTERMOST = {"entry", "cli", "walkthrough"}
 FILESYSTEMS = {"fsspec", "s3fs", "shutil", "glob", "tempfile"}
 
 
