@@ -20,6 +20,30 @@ class Status(StrEnum):
     ERROR = "error"
 
 
+class FileOutcome(StrEnum):
+    """What became of one audio file that a label was to be written into, or taken out of again."""
+
+    WRITTEN = "written"
+    RESTORED = "restored"
+    AS_BEFORE = "as_before"
+    KEPT = "kept"
+    ABSTAINED = "abstained"
+    CHANGED = "changed"
+    READ_ONLY = "read_only"
+    REMOTE = "remote"
+    UNSUPPORTED = "unsupported"
+    FAILED = "failed"
+
+
+class FileError(Exception):
+    """One audio file cannot be changed, or shall not be: becomes `outcome` and `reason` of its row."""
+
+    def __init__(self, outcome: FileOutcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+
+
 class TrackError(Exception):
     """One track cannot be used: becomes the `status` and `error` of its row, never the end of a job."""
 

@@ -8,19 +8,25 @@ import pyarrow.parquet as pq
 
 from genreray.errors import UserError
 from genreray.storage.access import arrow_filesystem, exists, faults, filesystem, is_file, is_folder
+from genreray.storage.journal import Journal, journal
 from genreray.storage.listing import list_files, list_sizes
 from genreray.storage.reading import open_track, read_bytes, read_first
 from genreray.storage.reasons import without_secrets
 from genreray.storage.removing import delete, delete_files
+from genreray.storage.rewriting import Rewriting, Stamp, check_rewritable, remove_left_over, rewriting, stamp
 from genreray.storage.s3 import check_buckets
 from genreray.storage.streams import output_filesystem
-from genreray.storage.uris import absolute, is_local, join, parent
+from genreray.storage.uris import absolute, is_local, join, name, parent, relative
 from genreray.storage.writing import check_writable, make_folder, write_bytes, write_pieces
 
 __all__ = [
+    "Journal",
+    "Rewriting",
+    "Stamp",
     "absolute",
     "arrow_filesystem",
     "check_buckets",
+    "check_rewritable",
     "check_writable",
     "delete",
     "delete_files",
@@ -30,9 +36,11 @@ __all__ = [
     "is_folder",
     "is_local",
     "join",
+    "journal",
     "list_files",
     "list_sizes",
     "make_folder",
+    "name",
     "open_file",
     "open_track",
     "output_filesystem",
@@ -40,6 +48,10 @@ __all__ = [
     "read_bytes",
     "read_first",
     "read_json",
+    "relative",
+    "remove_left_over",
+    "rewriting",
+    "stamp",
     "without_secrets",
     "write_bytes",
     "write_json",

@@ -49,6 +49,25 @@ def parent(uri: str) -> str:
     return scheme + posixpath.dirname(path)
 
 
+def name(uri: str) -> str:
+    """Return the last part of a URI as text that any table can hold; bytes that are not UTF-8 show as \\xNN."""
+    path = local_path(uri) if is_local(uri) else split(uri)[1]
+    return posixpath.basename(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def relative(uri: str, folder: str) -> str:
+    """Return the path of a file on disk as seen from a folder on disk; the URI itself where one is elsewhere.
+
+    Links among the folders are followed on both ways, as `..` is taken from where a folder really lies. What is not
+    UTF-8 stays a URI.
+    """
+    if not (is_local(uri) and is_local(folder)):
+        return uri
+    where, base = posixpath.split(local_path(uri))
+    path = posixpath.relpath(posixpath.join(os.path.realpath(where), base), os.path.realpath(local_path(folder)))
+    return path if local_uri(path) == path else uri
+
+
 def split(uri: str) -> tuple[str, str]:
     """Return the scheme with its ://, empty for a plain path, and what follows."""
     match = _SCHEME.match(uri)
