@@ -11,11 +11,13 @@ from genreray.features import FeatureConfig
 from genreray.featureset import Labels
 from genreray.fetch.archives import HOST
 from genreray.isolation import DEFAULT_LIMITS, Limits
+from genreray.outputs import Wanted
 from genreray.recipe import TrainingConfig
 from genreray.space import default_configs
 
 FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
 TrainingFlags = Annotated[TrainingConfig, tyro.conf.arg(name="")]
+OutputFlags = Annotated[Wanted, tyro.conf.arg(name="")]
 Gpu = Literal["auto", "yes", "no"]
 DEFAULT_MODEL = "mel_cnn"
 _UNSET = ""  # in place of "(default: None)": the text says what holds without the flag
@@ -153,7 +155,7 @@ class Evaluate(Job):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tag(CatalogJob):
-    """Label every track of CATALOG: TAGS gets predictions (Parquet) and tags.csv."""
+    """Label every track of CATALOG: TAGS gets predictions (Parquet) and tags.csv, the files their genre if asked."""
 
     output: ClassVar[str] = "tags"
     catalog: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CATALOG")]
@@ -165,11 +167,21 @@ class Tag(CatalogJob):
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint=_UNSET)] = None
     """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
     top_k: int = 3
-    """Genres given for each track, best first; of a model trained with --labels genres, all above their thresholds."""
+    """Genres of each track in tags.csv, best first; of a model trained with --labels genres, all above thresholds."""
     embedding: bool = False
     """Add a column with what the network's last layer sees of each track, a list of float32, for similarity search."""
     gpu: Gpu = "auto"
     """Predict on GPUs: where there are any (auto), or an error where there are none (yes)."""
+    wanted: OutputFlags = dataclasses.field(default_factory=Wanted)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Untag:
+    """Put files back, byte for byte, into which tag --write-tags wrote a genre; needs no Ray."""
+
+    output: ClassVar[str] = "tags"
+    tags: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TAGS")]
+    """Folder that tag wrote, with undo.jsonl. What something else changed since is left alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -221,12 +233,13 @@ class Demo(Job):
     """Folder to write; run again, only what is missing is done."""
 
 
-JOBS: dict[str, type[Job] | type[Fetch]] = {
+JOBS: dict[str, type[Job] | type[Fetch] | type[Untag]] = {
     "fetch": Fetch,
     "extract": Extract,
     "train": Train,
     "evaluate": Evaluate,
     "tag": Tag,
+    "untag": Untag,
     "reproduce": Reproduce,
     "demo": Demo,
 }

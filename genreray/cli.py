@@ -8,15 +8,14 @@ from typing import Any
 from rich.console import Console
 
 from genreray import arguments, storage, submitted
-from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train
-from genreray.errors import Status, UserError, user_error_in
+from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train, Untag
+from genreray.errors import UserError, user_error_in
 from genreray.interrupts import Interrupts
 from genreray.progress import Progress
-from genreray.summary import Summary, show_systems
+from genreray.summary import TOO_MANY_FAILED, Summary, finish, finish_files, show_systems
 
 # Verbs are imported in the functions that call them: Ray takes a second to import, which --help should not cost.
 
-TOO_MANY_FAILED = 1
 BAD_INPUT = 2
 UNREAD = 141  # as shells say of a program whose output nobody reads any more: 128 + SIGPIPE
 _BEST = ("validation_loss", "validation_accuracy", "validation_mean_average_precision")  # of the epoch that is kept
@@ -56,12 +55,13 @@ def run(argv: list[str], console: Console) -> int:
     """Run one job and return its exit code; raises UserError where it cannot be done as asked."""
     job = arguments.parse(argv)
     submitted.check_output(getattr(job, job.output))
-    functions: dict[type[Job] | type[Fetch], Callable[[Any, Console], int]] = {
+    functions: dict[type[Any], Callable[[Any, Console], int]] = {
         Fetch: fetch,
         Extract: extract,
         Train: train,
         Evaluate: evaluate,
         Tag: tag,
+        Untag: untag,
         Reproduce: reproduce,
         Demo: demo,
     }
@@ -118,7 +118,7 @@ def extract(job: Extract, console: Console) -> int:
     facts = {**_throughput(outcome), "split": split_method}
     summary = Summary("extract", storage.absolute(job.features), outcome.seconds, outcome.counts, facts)
     # Beside the folder, not in it: whatever reads Parquet folders wants nothing else in them.
-    return _finish(summary, f"{summary.output}.summary.json", console, job.max_failed)
+    return finish(summary, f"{summary.output}.summary.json", console, job.max_failed)
 
 
 def _earlier(features: str) -> Any:
@@ -165,7 +165,7 @@ def train(job: Train, console: Console) -> int:
         console.print("this run is finished: nothing to do")
         summary.show(console)
         return 0
-    return _finish(summary, storage.join(job.run, "summary.json"), console)
+    return finish(summary, storage.join(job.run, "summary.json"), console)
 
 
 def evaluate(job: Evaluate, console: Console) -> int:
@@ -198,7 +198,7 @@ def evaluate(job: Evaluate, console: Console) -> int:
     }
     seconds = time.perf_counter() - started
     summary = Summary("evaluate", storage.absolute(job.report), seconds, done.counts, facts)
-    return _finish(summary, storage.join(job.report, "summary.json"), console)
+    return finish(summary, storage.join(job.report, "summary.json"), console)
 
 
 def _target(found: dict[str, float | None] | None) -> dict[str, Any]:
@@ -216,7 +216,8 @@ def _target(found: dict[str, float | None] | None) -> dict[str, Any]:
 
 def tag(job: Tag, console: Console) -> int:
     """Run `genreray tag`."""
-    from genreray.tag import CSV_FILE, SUMMARY_FILE
+    from genreray import outputs
+    from genreray.outputs.lists import CSV_FILE
     from genreray.tag import tag as tag_verb
 
     outcome = tag_verb(
@@ -227,15 +228,31 @@ def tag(job: Tag, console: Console) -> int:
         gpu=job.gpu,
         cluster=_cluster(job),
         progress=Progress(console, "tag"),
+        wanted=job.wanted,
         embedding=job.embedding,
         model=job.model,
         limits=job.limits,
         retry_failed=job.retry_failed,
         fresh=job.fresh,
     )
-    facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE)}
+    facts = {**_throughput(outcome), "tags": storage.join(storage.absolute(job.tags), CSV_FILE), **outcome.facts}
     summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)
-    return _finish(summary, storage.join(job.tags, SUMMARY_FILE), console, job.max_failed)
+    code = finish(summary, storage.join(job.tags, outputs.SUMMARY_FILE), console, job.max_failed)
+    return code or finish_files(outcome.facts.get("files", {}), job.max_failed, "written.csv")
+
+
+def untag(job: Untag, console: Console) -> int:
+    """Run `genreray untag`."""
+    import time
+
+    from genreray.outputs import files
+
+    started = time.perf_counter()
+    counts = files.restore(job.tags, Progress(console, "untag", "files"))
+    # No summary.json, which is the one of tag: untagged.csv has a row for each file.
+    facts = {"files": counts, "table": storage.join(storage.absolute(job.tags), files.UNTAGGED_FILE)}
+    Summary("untag", storage.absolute(job.tags), time.perf_counter() - started, {}, facts).show(console)
+    return finish_files(counts, 0, files.UNTAGGED_FILE)
 
 
 def reproduce(job: Reproduce, console: Console) -> int:
@@ -262,7 +279,7 @@ def reproduce(job: Reproduce, console: Console) -> int:
         {},
         {**facts(table), "systems": len(table.systems), "failed": len(table.failures), "table": page},
     )
-    code = _finish(summary, storage.join(job.report, "summary.json"), console)
+    code = finish(summary, storage.join(job.report, "summary.json"), console)
     for failure in table.failures:
         print(f"genreray: {failure.name} failed: {failure.error}", file=sys.stderr)
     return TOO_MANY_FAILED if table.failures else code
@@ -293,22 +310,6 @@ def _throughput(outcome: Any) -> dict[str, Any]:
     if outcome.n_done:
         facts["tracks_per_second"] = round(outcome.n_done / outcome.seconds, 2)
     return facts
-
-
-def _finish(summary: Summary, uri: str, console: Console, max_failed: float | None = None) -> int:
-    """Show and write the summary and return the exit code."""
-    summary.write(uri)
-    summary.show(console)
-    total = sum(summary.counts.values())
-    if max_failed is not None and summary.failed > max_failed * total:
-        worst = next(status for status in summary.counts if status != Status.OK.value)
-        print(
-            f"genreray: {summary.failed:,} of {total:,} tracks failed (most: {worst}), more than --max-failed "
-            f"{max_failed:g} allows; the output holds a row for each, with its error",
-            file=sys.stderr,
-        )
-        return TOO_MANY_FAILED
-    return 0
 
 
 if __name__ == "__main__":

@@ -89,13 +89,13 @@ def extract_block(
     limits: Limits = DEFAULT_LIMITS,
     extract_tracks: TrackFunction = track.extract_tracks,
 ) -> pa.Table:
-    """Return the rows of FEATURES for rows of CATALOG, in the same order.
+    """Return the rows of FEATURES for rows of CATALOG, in the same order, what else these have behind.
 
     The tracks are done in a process of their own: one that crashes it, hangs or swells costs its own row alone.
     """
     rows = block.to_pylist()
     made = map_isolated(functools.partial(extract_tracks, config=config), [row["uri"] for row in rows], limits)
     columns = (track.fault_columns(found) if isinstance(found, TrackError) else found for found in made)
-    return pa.Table.from_pylist(
-        [{**row, **more} for row, more in zip(rows, columns, strict=True)], schema=tables.FEATURES
-    )
+    others = (field for field in block.schema if field.name not in tables.FEATURES.names)
+    schema = pa.schema([*tables.FEATURES, *others])
+    return pa.Table.from_pylist([{**row, **more} for row, more in zip(rows, columns, strict=True)], schema=schema)

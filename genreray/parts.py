@@ -160,6 +160,14 @@ def read(files: Sequence[str], columns: Sequence[str], schema: pa.Schema, *, cou
     return table.select(list(columns))
 
 
+def one_by_one(files: Sequence[str], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the given columns of each part, of which the next are read while one is used, as one after another.
+
+    For parts that are settled: a track that is in two of them comes twice. Raises UserError where one is damaged.
+    """
+    return map_ahead(lambda uri: _read_part(uri, list(columns)), files, _PARTS_AHEAD)
+
+
 def read_with_place(files: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
     """Return what `read` does, with each row's place: `part`, the URI of its part, and `row`, its number in that."""
     found = once.counted(_scan_with_place(files, [*dict.fromkeys([*columns, "track_id", "status"])], schema))

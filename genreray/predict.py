@@ -157,13 +157,15 @@ def predict_rows(
         else:
             answers = predictions.of_several_genres(values, settings.genres, settings.thresholds, hierarchy, to_score)
         found += [{**answer, **more} for answer, more in zip(answers, extra, strict=True)]
-    return _joined(rows, found, settings, tables.predictions(embedding, to_score))
+    file_stamp = all(field.name in rows.schema.names for field in tables.FILE_STAMP)
+    return _joined(rows, found, settings, tables.predictions(embedding, to_score, file_stamp))
 
 
 def _joined(rows: pa.Table, found: list[dict[str, Any]], settings: checkpoint.Settings, schema: pa.Schema) -> pa.Table:
     """Return rows of PREDICTIONS: what is known of each row of FEATURES, and what was found of those that are ok."""
     answers = iter(found)
-    columns = [name for name in ("track_id", "uri", "status", "error") if name in rows.schema.names]
+    known = ("track_id", "uri", "status", "error", *(field.name for field in tables.FILE_STAMP))
+    columns = [name for name in known if name in rows.schema.names]
     truth = [{"true_genre": genre} for genre in rows.column("genre").to_pylist()]
     if "true_genres" in schema.names:
         several = labels.all_genres(rows, settings.tree or {})

@@ -1,6 +1,7 @@
 """The one screen that ends every job, and the same as summary.json."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from genreray import storage
-from genreray.errors import Status
+from genreray.errors import FileOutcome, Status
 
 if TYPE_CHECKING:
     from genreray.comparison import Comparison
+
+TOO_MANY_FAILED = 1  # exit code
+# What a file stays without that it should have got.
+_NOT_DONE = frozenset([FileOutcome.CHANGED, FileOutcome.READ_ONLY, FileOutcome.UNSUPPORTED, FileOutcome.FAILED])
 
 _WIDE = 140  # characters that all columns of a comparison need
 
@@ -54,6 +59,37 @@ class Summary:
         width = max(map(len, facts))
         for name, value in facts.items():  # lines, not a table: a path must not be broken to be copied
             console.print(f"{name.replace('_', ' '):<{width}}  {_text(value)}", markup=False, soft_wrap=True)
+
+
+def finish(summary: Summary, uri: str, console: Console, max_failed: float | None = None) -> int:
+    """Show and write the summary and return the exit code."""
+    summary.write(uri)
+    summary.show(console)
+    total = sum(summary.counts.values())
+    if max_failed is not None and summary.failed > max_failed * total:
+        worst = next(status for status in summary.counts if status != Status.OK.value)
+        print(
+            f"genreray: {summary.failed:,} of {total:,} tracks failed (most: {worst}), more than --max-failed "
+            f"{max_failed:g} allows; the output holds a row for each, with its error",
+            file=sys.stderr,
+        )
+        return TOO_MANY_FAILED
+    return 0
+
+
+def finish_files(counts: Mapping[str, int], max_failed: float, table: str) -> int:
+    """Return the exit code of a job that changed so many files per outcome, with a line where it is not 0."""
+    failed = sum(n for outcome, n in counts.items() if outcome in _NOT_DONE)
+    total = sum(counts.values())
+    if failed <= max_failed * total:
+        return 0
+    worst = next(outcome for outcome in counts if outcome in _NOT_DONE)
+    print(
+        f"genreray: {failed:,} of {total:,} files were not changed (most: {worst}); {table} has a row for each, with "
+        "its reason",
+        file=sys.stderr,
+    )
+    return TOO_MANY_FAILED
 
 
 def _status_table(counts: Mapping[str, int]) -> Table:

@@ -52,11 +52,14 @@ PREDICTIONS = pa.schema(
 EMBEDDING = pa.field("embedding", pa.list_(pa.float32()))  # what the last layer sees, the mean over crops
 # What models of several genres a track are scored from: all probabilities, best first, and all genres of the track.
 TO_SCORE = (pa.field("probabilities", _RANKED), pa.field("true_genres", pa.list_(pa.string())))
+# The file on disk as it was before it was read: bytes, and ns since 1970.
+FILE_STAMP = (pa.field("file_size", pa.int64()), pa.field("file_modified", pa.int64()))
 
 
-def predictions(embedding: bool, to_score: bool = False) -> pa.Schema:
-    """Return PREDICTIONS, with the column `embedding`, and with those of TO_SCORE, where they are asked for."""
-    return pa.schema([*PREDICTIONS, *(TO_SCORE if to_score else ()), *([EMBEDDING] if embedding else ())])
+def predictions(embedding: bool, to_score: bool = False, file_stamp: bool = False) -> pa.Schema:
+    """Return PREDICTIONS, with the columns of TO_SCORE, EMBEDDING and FILE_STAMP that are asked for."""
+    more = [*(TO_SCORE if to_score else ()), *([EMBEDDING] if embedding else ()), *(FILE_STAMP if file_stamp else ())]
+    return pa.schema([*PREDICTIONS, *more])
 
 
 def check_plain(schema: pa.Schema, where: str) -> None:

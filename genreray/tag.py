@@ -1,26 +1,30 @@
-"""CATALOG + a checkpoint -> PREDICTIONS, in one streamed Ray Data job: no features on disk; and tags.csv."""
+"""CATALOG + a checkpoint -> PREDICTIONS, in one streamed Ray Data job without features on disk; then what they say."""
 
-import csv
-import io
+import dataclasses
 from typing import Any
 
 import pyarrow as pa
 import ray.data
 
-from genreray import checkpoint, parts, pipeline, storage, tables
+from genreray import checkpoint, outputs, pipeline, storage, tables
 from genreray.cluster import Cluster, Gpu
 from genreray.errors import UserError
 from genreray.extract import feature_stage
 from genreray.isolation import DEFAULT_LIMITS, Limits
+from genreray.outputs import Wanted
 from genreray.parts import Parts
 from genreray.pipeline import Outcome
 from genreray.predict import prediction_stage
 from genreray.progress import Progress
 
 PREDICTIONS_FOLDER = "predictions"
-CSV_FILE = "tags.csv"
-SUMMARY_FILE = "summary.json"
-_AT_A_TIME = 4096  # rows of tags.csv that are Python's objects
+
+
+@dataclasses.dataclass(frozen=True)
+class Tagged(Outcome):
+    """What became of the tracks, and what was written of it."""
+
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # for the summary
 
 
 def tag(
@@ -32,21 +36,24 @@ def tag(
     gpu: Gpu,
     cluster: Cluster,
     progress: Progress,
+    wanted: Wanted = Wanted(),  # noqa: B008 - frozen
     embedding: bool = False,
     model: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     retry_failed: bool = False,
     fresh: bool = False,
-) -> Outcome:
-    """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, and tags.csv.
+) -> Tagged:
+    """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, then what is `wanted`.
 
-    With `embedding`, PREDICTIONS have that column too. `top_k` is for models of one genre a track; of several, all
-    that are above their thresholds are given. `model` is a module that the user named, where the checkpoint
-    is of one.
+    PREDICTIONS hold all that the model says, by the names of its own genres: every genre with its probability, of
+    models of several genres a track those above their thresholds; with `embedding` that column too. `top_k` and the
+    names of a map are for what people get of it, which each run writes anew. `model` is a module that the user named,
+    where the checkpoint is of one.
 
     Tracks that are there already are not done again, but with `retry_failed` those whose status is not ok; with `fresh`
     what is there is deleted first. One row comes out for each row that goes in.
-    Raises UserError where there is no checkpoint, or the folder holds something else or another model's labels.
+    Raises UserError where there is no checkpoint, the folder holds something else or another model's labels, or what is
+    wanted cannot be.
     """
     settings = checkpoint.load_settings(checkpoint_uri, model)
     if settings.statistics == checkpoint.FMA:
@@ -57,27 +64,38 @@ def tag(
     several = settings.tree is not None
     if not several and not 1 <= top_k <= len(settings.genres):
         raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
+    view = wanted.view(settings.genres, None if several else top_k, settings.tree or {})
     _check_output(tags_uri)
+    wanted.check(catalog, tags_uri)
     metadata = {
         "table": "predictions",
         "checkpoint": checkpoint.fingerprint(checkpoint_uri),
         "embedding": embedding,
-        **({} if several else {"top_k": top_k}),
     }
-    schema = tables.with_metadata(tables.predictions(embedding), metadata)
+    schema = tables.with_metadata(tables.predictions(embedding, file_stamp=True), metadata)
     output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), schema)
 
     def stages(rows: "ray.data.Dataset") -> "ray.data.Dataset":
-        made = feature_stage(rows, settings.features, limits)
-        return prediction_stage(made, checkpoint_uri, top_k=top_k, gpu=gpu, embedding=embedding)
+        stamped = rows.map_batches(stamp_block, batch_size=None, batch_format="pyarrow", zero_copy_batch=True)
+        made = feature_stage(stamped, settings.features, limits)
+        return prediction_stage(made, checkpoint_uri, top_k=len(settings.genres), gpu=gpu, embedding=embedding)
 
     if fresh:
         cluster.connect(progress.line)  # what cannot begin shall not delete
-        others = [storage.join(tags_uri, name) for name in (CSV_FILE, SUMMARY_FILE)]
-        storage.delete_files([*others, *output.ours()], tags_uri)
-    outcome = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress, retry_failed=retry_failed)
-    write_csv(output, storage.join(tags_uri, CSV_FILE), None if several else top_k)
-    return outcome
+        storage.delete_files([*outputs.made_before(tags_uri), *output.ours()], tags_uri)
+    done = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress, retry_failed=retry_failed)
+    n_rows = sum(done.counts.values())
+    facts = outputs.write(output.files(), schema.names, catalog, n_rows, wanted, view, tags_uri, progress)
+    return Tagged(**vars(done), facts=facts)
+
+
+def stamp_block(block: pa.Table) -> pa.Table:
+    """Return rows of CATALOG with the size and the time of each file on disk, before anything is read of it."""
+    stamps = [storage.stamp(uri) for uri in block.column("uri").to_pylist()]
+    values = ([stamp and stamp.size for stamp in stamps], [stamp and stamp.modified for stamp in stamps])
+    for field, column in zip(tables.FILE_STAMP, values, strict=True):
+        block = block.append_column(field, pa.array(column, field.type))
+    return block
 
 
 def _check_output(tags_uri: str) -> None:
@@ -87,38 +105,8 @@ def _check_output(tags_uri: str) -> None:
     if not storage.is_folder(tags_uri):
         raise UserError(f"{tags_uri} is a file: give a folder")
     names = [name for name, _ in storage.list_files(tags_uri)]
-    predictions = [name for name in names if name.startswith(f"{PREDICTIONS_FOLDER}/")]
-    ours = {CSV_FILE, SUMMARY_FILE, *predictions} if predictions else set()
-    foreign = next((name for name in names if name not in ours), None)
+    others = [name for name in names if not name.startswith(f"{PREDICTIONS_FOLDER}/")]
+    with_predictions = len(others) < len(names)
+    foreign = next((name for name in others if not outputs.is_ours(name, with_predictions=with_predictions)), None)
     if foreign is not None:
         raise UserError(f"{tags_uri} holds {foreign}, which this job did not write: give another folder")
-
-
-def write_csv(output: Parts, uri: str, top_k: int | None) -> None:
-    """Write the predictions as one CSV in the order of track ids.
-
-    A column for each of the `top_k` best genres and its probability; where top_k is None, one for all genres.
-    """
-    columns = [field.name for field in tables.PREDICTIONS]
-    rows = parts.read(output.files(), columns, tables.PREDICTIONS).sort_by("track_id")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ranks = range(1, (top_k or 0) + 1)
-    names = [name for rank in ranks for name in (f"genre_{rank}", f"probability_{rank}")]
-    writer.writerow(["track_id", "uri", "status", "error", *(names or ("genre", "genres", "probabilities"))])
-    in_turn = (row for batch in rows.to_batches(max_chunksize=_AT_A_TIME) for row in batch.to_pylist())
-    for row in in_turn:
-        cells = _joined(row) if top_k is None else _ranked(row, top_k)
-        writer.writerow([row["track_id"], row["uri"], row["status"], row["error"], *cells])
-    storage.write_text(uri, text.getvalue())
-
-
-def _ranked(row: dict[str, Any], top_k: int) -> list[str]:
-    best = [value for genre in row["genres"] or () for value in (genre["genre"], f"{genre['probability']:.4f}")]
-    return [*best, *[""] * (2 * top_k - len(best))]
-
-
-def _joined(row: dict[str, Any]) -> list[str]:
-    found = row["genres"] or ()
-    names, probabilities = (genre["genre"] for genre in found), (f"{genre['probability']:.4f}" for genre in found)
-    return [row["genre"] or "", "; ".join(names), "; ".join(probabilities)]

@@ -10,8 +10,8 @@ from genreray import cli, demo, report, storage
 from genreray.arguments import Demo
 from genreray.evaluate import is_reported
 from genreray.featureset import FeatureSet
+from genreray.outputs.lists import CSV_FILE
 from genreray.progress import Progress
-from genreray.tag import CSV_FILE
 
 # The report's 1e-4 is meant for 20,000 tracks: on a hundred it would take hundreds of epochs.
 _TRAINING = ("--epochs", "25", "--batch-size", "16", "--learning-rate", "1e-3")

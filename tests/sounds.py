@@ -1,6 +1,7 @@
 """Sounds that are known exactly, their bytes in every format that is read, and how to find them again."""
 
 import functools
+import hashlib
 import io
 
 import av
@@ -25,6 +26,20 @@ FFMPEG = {
     "mka": ("matroska", "aac"),  # no duration of the stream
     "webm": ("webm", "libopus"),
     "tta": ("tta", "tta"),  # packets of a second
+}
+
+
+# Formats whose files carry tags: the FFmpeg muxer and codec, none where libsndfile writes them.
+TAGGED = {
+    "mp3": ("mp3", "libmp3lame"),
+    "flac": ("flac", "flac"),
+    "ogg": None,
+    "oga": ("oga", "flac"),
+    "opus": ("opus", "libopus"),
+    "wav": ("wav", "pcm_s16le"),
+    "aiff": ("aiff", "pcm_s16be"),
+    "m4a": ("ipod", "aac"),
+    "wma": ("asf", "wmav2"),
 }
 
 
@@ -74,6 +89,39 @@ def encode_ffmpeg(y, sr, format, codec, layout=None, options=None, vbr=False, be
         for part in (*resampler.resample(frame), *resampler.resample(None), None):
             container.mux(stream.encode(part))
     return buffer.getvalue()
+
+
+@functools.cache
+def tagged(format, genre=None, seconds=1.0):
+    """Return a sound as the bytes of a file with a title and, where given, a genre in its tags."""
+    sr, tags = 48000, {"title": "Täst", **({"genre": genre} if genre else {})}
+    y = noise(sr, seconds)
+    if TAGGED[format] is not None:
+        options = {"write_id3v2": "1"} if format == "aiff" else {}
+        return encode_ffmpeg(y, sr, *TAGGED[format], options=options, **tags)
+    buffer = io.BytesIO()
+    with sf.SoundFile(buffer, "w", sr, 1, format=format) as file:
+        for name, text in tags.items():
+            setattr(file, name, text)
+        for i in range(0, len(y), 1 << 14):
+            file.write(y[i : i + (1 << 14)])
+    return buffer.getvalue()
+
+
+def tags_of(path):
+    """Return the tags that FFmpeg finds in a file, by names in lower case."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        found = {**container.metadata, **container.streams.audio[0].metadata}
+    return {name.lower(): text for name, text in found.items()}
+
+
+def audio_hash(path):
+    """Return a hash of all samples that FFmpeg decodes from a file."""
+    found = hashlib.sha256()
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            found.update(frame.to_ndarray().tobytes())
+    return found.hexdigest()
 
 
 def video(sound):

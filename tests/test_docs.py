@@ -14,13 +14,16 @@ from making import failed_row, feature_rows, write_features
 
 from benchmarks.quality import Quality
 from genreray import arguments, models, space, tables, trials, winner
-from genreray.errors import Status
+from genreray.errors import FileOutcome, Status
 from genreray.features import FeatureConfig
 from genreray.parts import Parts
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("architecture", "models", "running", "tables"))]
+PAGES = [
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("architecture", "models", "running", "tables", "tagging")),
+]
 EVERY_PAGE = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])  # with the benchmarks' own, which a program writes
 
 
@@ -69,7 +72,7 @@ def test_each_job_is_shown_in_the_readme():
 
 def flags() -> set[str]:
     """Every flag of genreray; of train, those of all architectures."""
-    owners = [*arguments.JOBS.values(), arguments.FeatureConfig, arguments.TrainingConfig]
+    owners = [*arguments.JOBS.values(), arguments.FeatureConfig, arguments.TrainingConfig, arguments.Wanted]
     owners += [family.config for family in models.MODELS.values()]
     owners.append(Quality)  # models.md shows how to measure with it
     return {f"--{field.name.replace('_', '-')}" for owner in owners for field in dataclasses.fields(owner)} | {"--help"}
@@ -140,6 +143,10 @@ def written(kind: pa.DataType) -> str:
 
 def test_every_status_is_described():
     assert [name for name, *_ in rows("Statuses")] == [f"`{status}`" for status in Status]
+
+
+def test_every_outcome_of_a_file_is_described():
+    assert [name for name, *_ in rows("Tags in files")] == [f"`{outcome}`" for outcome in FileOutcome]
 
 
 def slugs(page: Path) -> set[str]:

@@ -29,7 +29,7 @@ def test_other_processes_write_where_they_are():
 @pytest.mark.parametrize("name", JOBS)
 def test_every_job_is_checked_before_it_does_anything(submitted, capsys, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    source = {"fetch": ["fma-small"], "demo": []}.get(name, ["music"])
+    source = {"fetch": ["fma-small"], "demo": [], "untag": []}.get(name, ["music"])
     needed = ["--checkpoint", "run"] if name in ("evaluate", "tag") else []
     assert cli.main([name, *source, "output", *needed]) == cli.BAD_INPUT
     assert capsys.readouterr().err.startswith("genreray: output is relative")

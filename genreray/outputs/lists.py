@@ -1,0 +1,62 @@
+"""tags.csv and tags.jsonl: the labels of all tracks, for people and for programs."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from genreray import storage, tables
+from genreray.outputs.answers import Row, View
+
+CSV_FILE = "tags.csv"
+JSONL_FILE = "tags.jsonl"
+_AT_A_TIME = 4096  # rows of tags.csv that are Python's objects
+_COLUMNS = ["track_id", "uri", "status", "error", "genre", "genres"]
+_SHOWN = pa.schema([tables.PREDICTIONS.field(name) for name in _COLUMNS])
+
+
+def write_csv(files: Sequence[str], view: View, uri: str) -> None:
+    """Write the labels in the parts `files` as one CSV in the order of track ids.
+
+    A column for each of the best genres and its probability; of models of several genres a track, one for all.
+    """
+    asked = [*_COLUMNS, "confidence"]
+    shown = [pa.Table.from_pylist(rows, schema=_SHOWN) for rows in view.rows(files, asked)]
+    rows = pa.concat_tables(shown or [_SHOWN.empty_table()]).sort_by("track_id")
+    storage.write_pieces(uri, _csv(rows, view.top_k))
+
+
+def _csv(rows: pa.Table, top_k: int | None) -> Iterator[bytes]:
+    """Yield the CSV, some thousand rows at a time."""
+    ranks = range(1, (top_k or 0) + 1)
+    names = [name for rank in ranks for name in (f"genre_{rank}", f"probability_{rank}")]
+    header = [*_COLUMNS[:-1], *(names or ("genres", "probabilities"))]
+    yield _text([header])
+    for batch in rows.to_batches(max_chunksize=_AT_A_TIME):
+        yield _text([[*(row[name] for name in _COLUMNS[:-1]), *_cells(row, top_k)] for row in batch.to_pylist()])
+
+
+def _text(rows: list[list[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _cells(row: Row, top_k: int | None) -> list[str]:
+    found = [(genre["genre"], f"{genre['probability']:.4f}") for genre in row["genres"] or ()]
+    if top_k is None:
+        return ["; ".join(name for name, _ in found), "; ".join(value for _, value in found)]
+    best = [cell for pair in found for cell in pair]
+    return [*best, *[""] * (2 * top_k - len(best))]
+
+
+def write_jsonl(files: Sequence[str], columns: Sequence[str], view: View, uri: str) -> None:
+    """Write the given columns of the parts `files`, by the view's names, as a JSON object a line, as they come."""
+    lines = (
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(errors="backslashreplace")
+        for rows in view.rows(files, columns)
+    )
+    storage.write_pieces(uri, lines)
