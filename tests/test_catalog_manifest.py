@@ -185,3 +185,14 @@ def test_a_csv_in_another_encoding_is_refused(tmp_path):
     (tmp_path / "list.csv").write_bytes("path,genre\na.mp3,Électro\n".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
         catalog.read_catalog(str(tmp_path / "list.csv"))
+
+
+def test_a_library_exported_by_beets_is_a_catalog(tmp_path):
+    """As `beet export -l -f csv -i path,genre,artist` writes it."""
+    export = 'path,genre,artist\r\n"/music/A, B/01 Ü.mp3",Rock,"A, B"\r\n/music/c.flac,,C\r\n'
+    (tmp_path / "songs.csv").write_bytes(export.encode())
+    found = catalog.read_catalog(str(tmp_path / "songs.csv")).select(["uri", "genre", "artist"]).to_pylist()
+    assert found == [
+        {"uri": "/music/A, B/01 Ü.mp3", "genre": "Rock", "artist": "A, B"},
+        {"uri": "/music/c.flac", "genre": None, "artist": "C"},
+    ]
