@@ -2,7 +2,7 @@
 
 import sys
 
-from genreray.cli import main
+from genreray.entry import main
 
 if __name__ == "__main__":
     sys.exit(main(["untag", *sys.argv[1:]]))
