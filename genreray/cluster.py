@@ -104,7 +104,7 @@ def _check_address(address: str) -> None:
 
 def _quiet() -> None:
     # Ray writes these to the terminal by handlers of its own, whatever `ray.init` is told.
-    for name in ("ray.data", "ray.train", "ray.tune", "ray"):
+    for name in ("ray.data", "ray.train", "ray.tune", "ray", "ray._private.worker"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what is raised is reported by the job
 
 
