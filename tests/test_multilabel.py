@@ -238,7 +238,7 @@ def test_tags_hold_as_many_genres_as_there_are(finished, tone, tmp_path):
     with (tmp_path / "tags" / "tags.csv").open(newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     stored = pq.read_table(tmp_path / "tags" / "predictions").sort_by("track_id").to_pylist()
-    assert list(written[0]) == ["track_id", "uri", "status", "error", "genre", "genres", "probabilities"]
+    assert list(written[0]) == ["track_id", "uri", "status", "error", "genre", "abstained", "genres", "probabilities"]
     for row, other in zip(written, stored, strict=True):
         found = other["genres"] or []
         assert row["genre"] == (other["genre"] or "")

@@ -58,6 +58,28 @@ def test_a_track_whose_best_genre_is_ignored_has_none():
     assert view.row(row("a", Rock=0.5, Jazz=0.4, Folk=0.1))["genre"] == "Rock"
 
 
+def test_a_doubtful_track_has_no_genre_and_has_not_failed():
+    view = View(2, min_confidence=0.5)
+    shown = view.row(row("a", Jazz=0.4, Rock=0.35, Folk=0.25))
+    assert (shown["genre"], shown["confidence"], shown["status"], shown["abstained"]) == (None, 0.4, "ok", True)
+    assert listed(shown) == {"Jazz": 0.4, "Rock": 0.35}
+    sure = view.row(row("b", Jazz=0.5, Rock=0.5))
+    assert (sure["genre"], sure["abstained"]) == ("Jazz", False)
+    merged = View(2, GenreMap({"Jazz": "Loud", "Rock": "Loud"}), min_confidence=0.5)
+    assert merged.row(row("a", Jazz=0.4, Rock=0.35, Folk=0.25))["genre"] == "Loud"  # by its name it is sure enough
+
+
+def test_the_list_counts_labels_and_says_how_right_they_should_be(tmp_path):
+    failed = {**row("d", Folk=1.0), "status": "silent", "error": "peak", "genre": None, "confidence": None}
+    rows = [row("a", Jazz=0.9, Rock=0.1), row("b", Jazz=0.55, Rock=0.45), row("c", Rock=0.8, Jazz=0.2)]
+    files = parts_of(tmp_path, *rows, {**failed, "genres": None})
+    found = lists.write_csv(files, View(1, min_confidence=0.6), str(tmp_path / "tags.csv"))
+    assert found == {"labelled": 2, "abstained": 1, "expected_accuracy": 0.85}
+    with (tmp_path / "tags.csv").open(encoding="utf-8", newline="") as file:
+        told = {row["track_id"]: (row["genre"], row["abstained"]) for row in csv.DictReader(file)}
+    assert told == {"a": ("Jazz", ""), "b": ("", "yes"), "c": ("Rock", ""), "d": ("", "")}
+
+
 def test_of_several_genres_a_track_the_highest_of_a_name_counts():
     view = View(None, GenreMap({"Punk": "Loud", "Rock": "Loud", "Jazz": None}), {"Punk": "Rock"})
     shown = view.row(row("a", Jazz=0.9, Rock=0.8, Punk=0.7))
@@ -161,7 +183,7 @@ def test_jsonl_holds_a_row_a_line_by_the_names_of_the_map(tmp_path):
     found = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
     assert [(one["track_id"], one["genre"]) for one in found] == [("a", "Loud"), ("b", "Jazz")]
     assert [len(one["genres"]) for one in found] == [1, 1]
-    assert set(found[0]) == set(tables.PREDICTIONS.names)
+    assert set(found[0]) == {*tables.PREDICTIONS.names, "abstained"}
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,8 @@ class Wanted:
 
     map: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """CSV (genre,name) of other names for the genres of RUN: the same name merges genres, no name ignores one."""
+    min_confidence: float = 0.0
+    """Probability, 0 to 1, that the best genre must have, or a track gets none; evaluate --target-accuracy names one."""
     write_tags: bool = False
     """Write the genre into the tags of files that have none, on disks of this machine; untag takes it out again."""
     overwrite: bool = False
@@ -39,6 +41,8 @@ class Wanted:
     """Write tags.jsonl too, a JSON object a track with all that is known of it."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.min_confidence <= 1:
+            raise UserError(f"min confidence is {self.min_confidence}: give a probability from 0 to 1")
         for name, is_given in (("overwrite", self.overwrite), ("dry-run", self.dry_run)):
             if is_given and not self.write_tags:
                 raise UserError(f"--{name} is for tags in files: give --write-tags too, or leave it out")
@@ -46,7 +50,7 @@ class Wanted:
     def view(self, genres: Sequence[str], top_k: int | None, parents: Mapping[str, str]) -> View:
         """Return how predictions of a model of these genres are shown; raises UserError as `GenreMap.read` does."""
         names = None if self.map is None else GenreMap.read(self.map, genres)
-        return View(top_k, names, parents)
+        return View(top_k, names, parents, self.min_confidence)
 
     def check(self, catalog: pa.Table, tags_uri: str) -> None:
         """Raise UserError where it cannot be written, before any work."""
@@ -85,8 +89,7 @@ def write(
     They hold `n_rows` rows of `columns`, each track in one part alone. Into tags of files go the tracks of `catalog`
     alone; all else has every track that the parts hold.
     """
-    facts: dict[str, Any] = {}
-    lists.write_csv(files, view, storage.join(tags_uri, lists.CSV_FILE))
+    facts: dict[str, Any] = lists.write_csv(files, view, storage.join(tags_uri, lists.CSV_FILE))
     if wanted.jsonl:
         facts["jsonl"] = storage.join(tags_uri, lists.JSONL_FILE)
         lists.write_jsonl(files, columns, view, facts["jsonl"])

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from genreray import parts, tables
+from genreray.errors import Status
 from genreray.outputs.genre_map import GenreMap
 
 Row = dict[str, Any]  # of PREDICTIONS
@@ -21,6 +22,7 @@ class View:
     top_k: int | None
     names: GenreMap | None = None
     parents: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by child, of models of several genres
+    min_confidence: float = 0.0  # below it a track has no genre
 
     def rows(self, files: Sequence[str], columns: Sequence[str] = tables.PREDICTIONS.names) -> Iterator[list[Row]]:
         """Yield the rows of each part, with genre, confidence and genres as people get them."""
@@ -33,8 +35,15 @@ class View:
         Genres of one name are one. Of models of one genre a track, which exclude each other, their probabilities add
         up; a track whose best genre is ignored has none. Of several genres a track they can all be so: the highest
         counts, which is what a genre and those below it have together, and ignored ones are left out.
-        A track whose genre is null, as the model abstained, stays so.
+        A track whose genre is null, as the model abstained, stays so; one whose confidence is below `min_confidence`
+        has none, and keeps its confidence and genres. `abstained` says of a decoded track that it has none.
         """
+        row = self._by_names(row)
+        doubtful = row["confidence"] is not None and row["confidence"] < self.min_confidence
+        genre = None if doubtful else row["genre"]
+        return {**row, "genre": genre, "abstained": row["status"] == Status.OK.value and genre is None}
+
+    def _by_names(self, row: Row) -> Row:
         if not row["genres"] or self.names is None:
             return row if not row["genres"] or self.top_k is None else {**row, "genres": row["genres"][: self.top_k]}
         ranked = [(found["genre"], found["probability"]) for found in row["genres"]]
