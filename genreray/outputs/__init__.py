@@ -28,7 +28,7 @@ class Wanted:
     map: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """CSV (genre,name) of other names for the genres of RUN: the same name merges genres, no name ignores one."""
     min_confidence: float = 0.0
-    """Probability, 0 to 1, that the best genre must have, or a track gets none; evaluate --target-accuracy names one."""
+    """Probability, 0 to 1, of the best genre, below which a track gets none; evaluate --target-accuracy names one."""
     write_tags: bool = False
     """Write the genre into the tags of files that have none, on disks of this machine; untag takes it out again."""
     overwrite: bool = False
