@@ -13,6 +13,7 @@ from genreray.fetch.archives import HOST
 from genreray.isolation import DEFAULT_LIMITS, Limits
 from genreray.outputs import Wanted
 from genreray.recipe import TrainingConfig
+from genreray.search_plan import SearchPlan
 from genreray.space import default_configs
 
 FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
@@ -20,6 +21,7 @@ TrainingFlags = Annotated[TrainingConfig, tyro.conf.arg(name="")]
 OutputFlags = Annotated[Wanted, tyro.conf.arg(name="")]
 Gpu = Literal["auto", "yes", "no"]
 DEFAULT_MODEL = "mel_cnn"
+ALL_MODELS = "all"  # what --model of tune takes beside names
 _UNSET = ""  # in place of "(default: None)": the text says what holds without the flag
 
 
@@ -225,6 +227,20 @@ class Reproduce(Job):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Tune(Job):
+    """Search the settings of a model on validation: RUN gets the best one's checkpoint, best.json and report.html."""
+
+    output: ClassVar[str] = "run"
+    features: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FEATURES")]
+    """Folder that extract wrote."""
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Folder to write; an interrupted search goes on, and so does one that shall have more trials."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_MODEL
+    """Architecture, or all: each in turn, in a folder of its name below RUN, and one table of them."""
+    plan: Annotated[SearchPlan, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SearchPlan)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo(Job):
     """Make a small generated catalog in DIR and run extract, train, evaluate and tag on it."""
 
@@ -241,6 +257,7 @@ JOBS: dict[str, type[Job] | type[Fetch] | type[Untag]] = {
     "tag": Tag,
     "untag": Untag,
     "reproduce": Reproduce,
+    "tune": Tune,
     "demo": Demo,
 }
 
@@ -266,7 +283,9 @@ def parse(argv: list[str]) -> Any:
 
 def _train_of(argv: list[str]) -> type[Job]:
     """Return Train with the flags and defaults of the model that the command line names, or of its --config."""
-    model, config = _said(argv, "--model"), _said(argv, "--config") if argv[:1] == ["train"] else None
+    if argv[:1] != ["train"]:
+        argv = []
+    model, config = _said(argv, "--model"), _said(argv, "--config")
     if config is not None:
         return _train_with(winner.read(config, model))
     family = models.family(model or DEFAULT_MODEL)

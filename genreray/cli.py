@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from genreray import arguments, storage, submitted
-from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train, Untag
+from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train, Tune, Untag
 from genreray.errors import UserError, user_error_in
 from genreray.interrupts import Interrupts
 from genreray.progress import Progress
@@ -63,6 +63,7 @@ def run(argv: list[str], console: Console) -> int:
         Tag: tag,
         Untag: untag,
         Reproduce: reproduce,
+        Tune: tune,
         Demo: demo,
     }
     return next(function for kind, function in functions.items() if isinstance(job, kind))(job, console)
@@ -283,6 +284,17 @@ def reproduce(job: Reproduce, console: Console) -> int:
     for failure in table.failures:
         print(f"genreray: {failure.name} failed: {failure.error}", file=sys.stderr)
     return TOO_MANY_FAILED if table.failures else code
+
+
+def tune(job: Tune, console: Console) -> int:
+    """Run `genreray tune`."""
+    from genreray.tune_summary import searched
+
+    summary, failures = searched(job, _cluster(job), Progress(console, "tune"))
+    code = finish(summary, storage.join(job.run, "summary.json"), console)
+    for line in failures:
+        print(f"genreray: {line}", file=sys.stderr)
+    return TOO_MANY_FAILED if failures else code
 
 
 def demo(job: Demo, console: Console) -> int:

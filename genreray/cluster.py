@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import signal
 import socket
@@ -153,29 +154,34 @@ class Workers:
     cpus: float  # logical CPUs of each worker
     threads: int  # of each worker's torch; 0 for as many as its machine has CPUs
     memory: int  # bytes of clips that each worker may keep
+    gpus: float = 0.0  # of each worker, a share where several trials have one GPU
 
 
-def plan_workers(count: int, gpu: Gpu, say: Callable[[str], None] = _say_nothing) -> Workers:
+def plan_workers(
+    count: int, gpu: Gpu, say: Callable[[str], None] = _say_nothing, *, groups: int = 1, gpus: float = 1.0
+) -> Workers:
     """Fit `count` workers into the cluster as it is, so that they and the tasks that feed them run side by side.
 
-    Workers hold at most half of the CPUs: were they to hold all, no reading task could ever start.
+    Workers hold at most half of the CPUs: were they to hold all, no reading task could ever start. Room is left for
+    `groups` of as many workers at once, each with `gpus` GPUs where GPUs are used.
     Raises UserError where GPUs are asked for and there are none, or fewer than workers.
     """
     if count < 1:
         raise UserError(f"workers is {count}: give 1 or more")
-    use_gpu = wants_gpu(gpu, count, say)
-    if use_gpu and (there := n_gpus()) < count:
+    use_gpu = wants_gpu(gpu, math.ceil(count * groups * gpus), say)
+    if use_gpu and (there := n_gpus()) < count * gpus:
         raise UserError(f"{count} workers want a GPU each, the cluster has {there}: give --workers {there} or --gpu no")
     nodes = _nodes("GPU" if use_gpu else "CPU")
     smallest = min(node.get("CPU", 0) for node in nodes)  # of nodes with GPUs it may be 0, which keeps other tasks off
-    per_node = -(-count // len(nodes))
+    per_node = -(-count * groups // len(nodes))
     return Workers(
         count=count,
         gpu=use_gpu,
         cpus=min(1.0, smallest / 2 / per_node),
         threads=int(smallest // per_node),
         # Half of what Ray counts as free, and as if all workers were packed onto the node with the least.
-        memory=int(min(node.get("memory", 0) for node in nodes) / 2 / count),
+        memory=int(min(node.get("memory", 0) for node in nodes) / 2 / (count * groups)),
+        gpus=gpus if use_gpu else 0.0,
     )
 
 
@@ -189,6 +195,16 @@ def wants_gpu(gpu: Gpu, count: int = 1, say: Callable[[str], None] = _say_nothin
     if gpu == "yes" and not n_gpus():
         raise UserError("--gpu yes, but no node of the cluster has a GPU: add one, or give --gpu auto or no")
     return gpu != "no" and n_gpus() > 0
+
+
+def object_store() -> int:
+    """Return the bytes of the smallest object store of the nodes that work."""
+    return int(min((node.get("object_store_memory", 0) for node in _nodes("CPU")), default=0))
+
+
+def n_cpus() -> int:
+    """Return how many CPUs the cluster has."""
+    return _count("CPU")
 
 
 def n_gpus() -> int:

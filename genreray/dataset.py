@@ -64,6 +64,19 @@ class Clips:
             yield self.select(rows)
 
 
+@dataclasses.dataclass(frozen=True)
+class SharedClips(Clips):
+    """Some of the clips in memory that others look at too: `inputs` has all, `rows` which of them these are."""
+
+    rows: Tensor  # int64 [n]
+
+    def select(self, rows: Tensor) -> Clips:
+        """Return a copy of the clips of the given rows, int64 [m], in that order."""
+        inputs = {name: _take(x, self.rows[rows]) for name, x in self.inputs.items()}
+        ids = [self.track_ids[i] for i in rows.tolist()]
+        return Clips(ids, inputs, self.n_frames[rows], self.labels[rows])
+
+
 def clip_bytes(names: Sequence[str], config: FeatureConfig) -> int:
     """Return the bytes that one clip of full length takes in memory with the inputs `names`."""
     return sum(math.prod(shape(name, config)) * np.dtype(_DTYPES[name][0]).itemsize for name in names)

@@ -64,3 +64,13 @@ def user_error_in(error: BaseException) -> str | None:
     """Return the line of the UserError that a Ray task ended with; Ray hands on its text alone, in a traceback."""
     found = re.findall(r"^genreray\.errors\.UserError: (.*)$", str(error), re.MULTILINE)
     return found[-1] if found else None
+
+
+def reason(error: Exception) -> str:
+    """Return in one line why something failed, whatever was raised, and wherever."""
+    told = str(error) if isinstance(error, UserError) else user_error_in(error)
+    if told is not None:
+        return told
+    # Ray hands on the traceback of a worker as text, what was raised there on its last line.
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"

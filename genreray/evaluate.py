@@ -27,7 +27,7 @@ from genreray.predict import check_features, predict
 from genreray.progress import Progress
 from genreray.statistics import with_fma_statistics
 
-PREDICTIONS_FILE = "predictions.parquet"
+PREDICTIONS_FILE = predictions.FILE_NAME
 REPORT_FILES = frozenset({PREDICTIONS_FILE, report.HTML_NAME, report.METRICS_NAME, "summary.json"})
 
 

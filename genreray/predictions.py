@@ -12,6 +12,8 @@ from genreray import thresholds
 from genreray.errors import Status
 from genreray.hierarchy import Hierarchy
 
+FILE_NAME = "predictions.parquet"
+
 Rows = list[dict[str, Any]]
 
 

@@ -22,7 +22,7 @@ from genreray import (
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster, Gpu
 from genreray.comparison import Comparison, Failure, System, Trial
-from genreray.errors import UserError, user_error_in
+from genreray.errors import UserError, reason
 from genreray.evaluate import PREDICTIONS_FILE, REPORT_FILES, evaluate, is_reported
 from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet
@@ -75,7 +75,7 @@ def reproduce(
         try:
             settings, trials[name], anew = _trials(name, features, report_uri, plan, cluster, progress)
         except Exception as error:  # of whatever kind, out of a worker or a network of somebody's: the others go on
-            failures.append(Failure(name, _reason(error)))
+            failures.append(Failure(name, reason(error)))
             progress.line(f"{name} failed: {failures[-1].error}")
             continue
         worked |= anew
@@ -88,16 +88,6 @@ def reproduce(
     table = _comparison(features, settings, plan, systems, failures, trials)
     comparison_page.write(report_uri, table)
     return table, worked
-
-
-def _reason(error: Exception) -> str:
-    """Return in one line why a system failed."""
-    told = str(error) if isinstance(error, UserError) else user_error_in(error)
-    if told is not None:
-        return told
-    # Ray hands on the traceback of a worker as text, what was raised there on its last line.
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
 
 
 def _files(report_uri: str) -> list[str]:

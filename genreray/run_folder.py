@@ -9,20 +9,21 @@ from genreray.errors import UserError
 
 STATE = "training"  # Ray Train's own folder in the run's
 SUMMARY = "summary.json"
-_BEGUN = "run.json"
+BEGUN = "run.json"
+_NAMES = {"train": "a training run", "tune": "a search"}
 # Ray Train's marks, the first of which no listing shows.
 _MARKS = (".validate_storage_marker", "checkpoint_manager_snapshot.json")
-_TOP = (_BEGUN, SUMMARY, resume.HISTORY, checkpoint.WEIGHTS, checkpoint.CONFIG)
+_TOP = (BEGUN, SUMMARY, resume.HISTORY, checkpoint.WEIGHTS, checkpoint.CONFIG)
 _STATE_FILE = re.compile(rf"{STATE}/(checkpoint_[^/]+/[^/]+\.(safetensors|json)|{re.escape(_MARKS[1])})")
 
 
-def begin(uri: str, settings: dict[str, Any]) -> None:
-    """Begin the run in its folder, or see that it was begun with the same settings.
+def begin(uri: str, settings: dict[str, Any], job: str = "train") -> None:
+    """Begin the run of a job in its folder, or see that it was begun with the same settings.
 
     Raises UserError where it was not, or where the folder holds something else.
     """
-    begun = json.loads(json.dumps({"job": "train", **settings}))
-    where = storage.join(uri, _BEGUN)
+    begun = json.loads(json.dumps({"job": job, **settings}))
+    where = storage.join(uri, BEGUN)
     if storage.exists(where):
         there = storage.read_json(where)
         for key in sorted({*begun, *there}):
@@ -34,7 +35,7 @@ def begin(uri: str, settings: dict[str, Any]) -> None:
                 )
         return
     if storage.exists(uri) and any(True for _ in storage.list_files(uri)):
-        raise UserError(f"{uri} holds something that is not a training run: give another folder")
+        raise UserError(f"{uri} holds something that is not {_NAMES[job]}: give another folder")
     storage.make_folder(uri)
     storage.write_json(where, begun)
 
@@ -54,15 +55,20 @@ def files(uri: str) -> list[str]:
     if not found:
         return []
     for name in found:
-        if name not in _TOP and not _STATE_FILE.fullmatch(name):
+        if name not in _TOP and not is_state(name):
             raise UserError(
                 f"{uri} holds {name}, which is not part of a run, and --fresh deletes nothing else: give another folder"
             )
-    begun = storage.read_json(found[_BEGUN]) if _BEGUN in found else None
+    begun = storage.read_json(found[BEGUN]) if BEGUN in found else None
     if not isinstance(begun, dict) or begun.get("job") != "train":
-        raise UserError(f"{uri} has no {_BEGUN} of a run, and --fresh deletes nothing else: give another folder")
-    rest = [where for name, where in found.items() if name != _BEGUN]
-    return [*rest, *(storage.join(uri, STATE, mark) for mark in _MARKS), found[_BEGUN]]
+        raise UserError(f"{uri} has no {BEGUN} of a run, and --fresh deletes nothing else: give another folder")
+    rest = [where for name, where in found.items() if name != BEGUN]
+    return [*rest, *(storage.join(uri, STATE, mark) for mark in _MARKS), found[BEGUN]]
+
+
+def is_state(name: str) -> bool:
+    """Return whether a file below a run's folder is Ray Train's own."""
+    return _STATE_FILE.fullmatch(name) is not None
 
 
 def clear(uri: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from genreray import dataset, imbalance, parts
 from genreray.ahead import map_ahead
 from genreray.checkpoint import Settings
-from genreray.dataset import Clips
+from genreray.dataset import Clips, SharedClips
 from genreray.errors import UserError
 
 _WINDOW = 512  # rows shuffled together where the features do not fit in memory
@@ -23,7 +23,7 @@ class Source:
         self._places = places
         self._settings = settings
         self._inputs = inputs
-        self._clips = self._load(places) if in_memory else None
+        self._clips: Clips | None = self._load(places) if in_memory else None
 
     def __len__(self) -> int:
         return len(self._places)
@@ -66,6 +66,20 @@ class Source:
         columns = ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)]
         tables = parts.read_places(places, columns)
         return dataset.load(tables, len(places), self._inputs, settings.features, settings.genres, settings.tree)
+
+
+class SharedSource(Source):
+    """A source of clips that are in memory already, for several workers or trials at once."""
+
+    def __init__(self, clips: SharedClips) -> None:
+        self._clips = self._shared = clips
+
+    def __len__(self) -> int:
+        return len(self._shared)
+
+    def whole(self) -> Clips:
+        """Return a copy of all clips at once."""
+        return self._shared.select(torch.arange(len(self)))
 
 
 def _shuffle_parts(places: pa.Table, generator: torch.Generator) -> pa.Table:

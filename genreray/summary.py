@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -114,20 +114,34 @@ def _text(value: Any) -> str:
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
+def show_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], console: Console, *, left: Sequence[int] = (0,)
+) -> None:
+    """Print a table of text, the columns with the numbers `left` to the left."""
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    console = _wide(console)
+    for i, head in enumerate(heads):
+        shown.add_column(head, justify="left" if i in left else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    console.print()
+    console.print(shown)
+
+
 def show_systems(compared: "Comparison", console: Console) -> None:
     """Print the systems as a table, on a narrow terminal without what matters least."""
     from genreray import comparison_page  # which all other jobs go without
 
-    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    if not console.is_terminal:  # a log has no edge
-        console = Console(file=console.file, width=max(console.width, _WIDE), highlight=False)
-    left_out = () if console.width >= _WIDE else ("input", "parameters", "report")
+    left_out = () if _wide(console).width >= _WIDE else ("input", "parameters", "report")
     kept = [i for i, name in enumerate(comparison_page.COLUMNS) if name not in left_out]
-    for i in kept:
-        name = comparison_page.COLUMNS[i]
-        shown.add_column(name, justify="left" if name in ("system", "input") else "right", overflow="fold")
-    for system in compared.systems:
-        cells = comparison_page.cells(system)
-        shown.add_row(*(cells[i] for i in kept))
-    console.print()
-    console.print(shown)
+    heads = [comparison_page.COLUMNS[i] for i in kept]
+    cells = [comparison_page.cells(system) for system in compared.systems]
+    left = [i for i, head in enumerate(heads) if head in ("system", "input")]
+    show_table(heads, [[row[i] for i in kept] for row in cells], console, left=left)
+
+
+def _wide(console: Console) -> Console:
+    """Return a console for tables: a log has no edge."""
+    if console.is_terminal:
+        return console
+    return Console(file=console.file, width=max(console.width, _WIDE), highlight=False)

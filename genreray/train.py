@@ -2,28 +2,22 @@
 
 import contextlib
 import dataclasses
-import posixpath
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train import DataConfig as IngestConfig
-from ray.train.torch import TorchTrainer
-
 from genreray import checkpoint, resume, run_folder, storage
 from genreray.cluster import Cluster, Gpu, Workers, plan_workers
-from genreray.errors import UserError, user_error_in
 from genreray.featureset import FeatureSet, Labels
-from genreray.feed import place_dataset
-from genreray.labels import Learnable, check_recipe, learnable
+from genreray.fitting import check_history, fit, make_settings
+from genreray.labels import Learnable, learnable
 from genreray.models import ModelConfig
 from genreray.models.fitted import Fitted
 from genreray.progress import Progress
 from genreray.recipe import TrainingConfig
 from genreray.statistics import with_fma_statistics
-from genreray.train_worker import WorkerTask, train_worker
+from genreray.train_worker import WorkerTask
 from genreray.validation import SCORE
 
 _POLL = 0.5  # seconds between two looks at the history
@@ -75,7 +69,7 @@ def train(
         features, statistics = with_fma_statistics(features, fma_features, model), checkpoint.FMA
     learnt = learnable(features, labels)
     n_training, n_validation = (len(learnt.tracks[split]) for split in ("training", "validation"))
-    settings = _settings(features, learnt, model, model_config, config, statistics)
+    settings = make_settings(features.config, learnt, model, model_config, config, statistics)
     n_parameters = sum(parameter.numel() for parameter in settings.build().parameters())
     begun = {"features_uri": features.uri, **settings.to_json()}
     del begun["versions"]  # a newer torch may go on with what an older one began
@@ -94,7 +88,7 @@ def train(
         cluster.connect(progress.line)
         plan = plan_workers(1 if isinstance(settings.build(), Fitted) else workers, gpu, progress.line)
         _run(run_uri, learnt, settings, config, plan, progress)
-    history = _check_history(run_uri)
+    history = check_history(run_uri)
     return Trained(
         history=history,
         best=min(history, key=lambda epoch: float(epoch[SCORE])),
@@ -125,110 +119,8 @@ def _run(
         memory=plan.memory,
     )
     with _epoch_lines(run_uri, config.epochs, progress):
-        best = _fit(learnt, task, plan)
-    _check_history(run_uri)
+        best = fit(learnt.tracks, task, plan, max_failures=_MAX_FAILURES)
     checkpoint.copy(best, run_uri)
-
-
-def _settings(
-    features: FeatureSet,
-    learnt: Learnable,
-    model: str,
-    model_config: ModelConfig,
-    config: TrainingConfig,
-    statistics: str,
-) -> checkpoint.Settings:
-    longest = features.config.max_frames
-    if config.crop_frames > longest:
-        raise UserError(
-            f"crop frames is {config.crop_frames}, but the longest clips have {longest} frames: "
-            f"give --crop-frames {longest} or fewer"
-        )
-    if learnt.tree is not None:
-        check_recipe(config)
-    settings = checkpoint.Settings(
-        model=model,
-        model_config=model_config,
-        features=features.config,
-        genres=learnt.genres,
-        crop_frames=config.crop_frames,
-        n_crops=config.crops,
-        training=dataclasses.asdict(config),
-        metrics={},
-        statistics=statistics,
-        tree=learnt.tree,
-    )
-    if learnt.tree is not None and isinstance(settings.build(), Fitted):
-        raise UserError(f"{model} gives each track one genre: choose a network, or leave --labels genres out")
-    return settings
-
-
-class _Trainer(TorchTrainer):  # type: ignore[misc]
-    def _register_sigint_handler(self, controller: Any) -> None:
-        """Leave Ctrl-C to the command: Ray Train's own handler takes half a minute where workers are being started."""
-
-
-def _fit(learnt: Learnable, task: WorkerTask, plan: Workers) -> str:
-    """Run Ray Train to the end and return the URI of the best epoch's checkpoint."""
-    while True:
-        before = len(resume.read_history(task.run_uri))
-        try:
-            result = _trainer(learnt, task, plan).fit()
-            break
-        except TrainingFailedError as error:
-            if (said := _user_error(error)) is not None:
-                raise UserError(said) from None
-            # Ray Train counts failures from the first epoch on, and spot nodes are lost any number of times.
-            if len(resume.read_history(task.run_uri)) <= before:
-                raise
-    if not result.best_checkpoints:
-        _check_history(task.run_uri)
-        raise RuntimeError("Ray Train ended without a checkpoint")
-    best, _ = min(result.best_checkpoints, key=lambda found: float(found[1][SCORE]))
-    return storage.join(task.run_uri, run_folder.STATE, posixpath.basename(str(best.path).rstrip("/")))
-
-
-def _trainer(learnt: Learnable, task: WorkerTask, plan: Workers) -> _Trainer:
-    """Return what trains on from the run's last checkpoint."""
-    datasets = {split: place_dataset(rows) for split, rows in learnt.tracks.items()}
-    # Not pyarrow's own, in which a full disk leaves the list of checkpoints empty, and the run cannot go on.
-    fs, path = storage.output_filesystem(task.run_uri)
-    wanted = {"CPU": plan.cpus, "GPU": float(plan.gpu)}
-    resources = {name: amount for name, amount in wanted.items() if amount}
-    return _Trainer(
-        train_worker,
-        train_loop_config={"task": task},
-        scaling_config=ScalingConfig(num_workers=plan.count, use_gpu=plan.gpu, resources_per_worker=resources),
-        # Every worker gets all places of validation and takes its share: an equal split would drop rows.
-        dataset_config=IngestConfig(datasets_to_split=["training"]),
-        datasets=datasets,
-        run_config=RunConfig(
-            name=run_folder.STATE,
-            storage_path=path,
-            storage_filesystem=fs,
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"
-            ),
-            failure_config=FailureConfig(max_failures=_MAX_FAILURES),
-        ),
-    )
-
-
-def _user_error(error: TrainingFailedError) -> str | None:
-    """Return the line of the UserError that a worker, or Ray Train's controller, ended with."""
-    cause = getattr(error, "controller_failure", None)
-    return str(cause) if isinstance(cause, UserError) else user_error_in(error)
-
-
-def _check_history(run_uri: str) -> resume.History:
-    """Return the run's epochs; raise UserError where its loss left the finite numbers."""
-    history = resume.read_history(run_uri)
-    if history and history[-1].get("diverged"):
-        raise UserError(
-            f"the loss was not a finite number in epoch {history[-1]['epoch']}: "
-            "train into another folder with a lower --learning-rate"
-        )
-    return history
 
 
 @contextlib.contextmanager

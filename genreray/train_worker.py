@@ -4,20 +4,34 @@ import dataclasses
 import functools
 import os
 import tempfile
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import ray.train
+import ray.train.collective
 import ray.train.torch
 import torch
 
 from genreray import dataset, resume
 from genreray.checkpoint import Settings
 from genreray.recipe import TrainingConfig
-from genreray.source import Source
+from genreray.sharing import Shared
+from genreray.source import SharedSource, Source
 from genreray.trainer import Trainer
+
+_SPLITS = ("training", "validation")
+
+
+class Judge(Protocol):
+    """Who is told of each epoch, and says whether there shall be another."""
+
+    def begin(self) -> None:
+        """Hear that the first worker has started."""
+
+    def go_on(self, epoch: dict[str, Any]) -> bool:
+        """Return whether to train on after an epoch of the history."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +44,8 @@ class WorkerTask:
     counts: list[int]  # training clips of each genre, in class order
     threads: int  # 0 for as many as the machine has CPUs
     memory: int  # bytes of clips that each worker may keep
+    shared: Shared | None = None  # the clips, where they are in the object store
+    judge: Judge | None = None
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -39,16 +55,12 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     machine = os.cpu_count() or 1  # Ray's logical CPUs may be more
     torch.set_num_threads(min(task.threads or machine, machine))
-    training = collect_places(ray.train.get_dataset_shard("training"))
-    # Split here and not by Ray Train, which drops rows so that all workers have as many.
-    validation = collect_places(ray.train.get_dataset_shard("validation"))
-    validation = validation.take(np.arange(rank, len(validation), world))
-    n_clips = len(training) + len(validation)
+    training, validation = _clips(task, rank, world)
     trainer = Trainer(
         task.settings,
         task.config,
-        functools.partial(_open, training, task, n_clips),
-        functools.partial(_open, validation, task, n_clips),
+        training,
+        validation,
         counts=task.counts,
         device=ray.train.torch.get_device(),
         rank=rank,
@@ -59,12 +71,42 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     if last is not None:
         with last.as_directory() as folder:
             trainer.load(folder)
+    if task.judge is not None and rank == 0:
+        task.judge.begin()
+    # What was judged before an interruption is judged again: whoever judges may have forgotten it.
+    if not all(_goes_on(task, entry, rank) for entry in trainer.history):
+        return
     while not trainer.finished:
         entry = trainer.epoch()
         if rank == 0:
             resume.write_history(task.run_uri, trainer.history)
-        if not entry.get("diverged"):
-            _report(trainer, rank)
+        if entry.get("diverged"):
+            return
+        _report(trainer, rank)
+        if not _goes_on(task, entry, rank):
+            return
+
+
+def _goes_on(task: WorkerTask, entry: dict[str, Any], rank: int) -> bool:
+    """Return what the judge says to the first worker, who tells the others."""
+    if task.judge is None:
+        return True
+    return bool(ray.train.collective.broadcast_from_rank_zero(task.judge.go_on(entry) if rank == 0 else None))
+
+
+def _clips(task: WorkerTask, rank: int, world: int) -> tuple[Callable[[Sequence[str]], Source], ...]:
+    """Return what opens this worker's share of the training clips, and of those of validation."""
+    if task.shared is not None:
+        return tuple(functools.partial(_shared, task.shared, split, rank, world) for split in _SPLITS)
+    training, validation = (collect_places(ray.train.get_dataset_shard(split)) for split in _SPLITS)
+    # Split here and not by Ray Train, which drops rows so that all workers have as many.
+    validation = validation.take(np.arange(rank, len(validation), world))
+    n_clips = len(training) + len(validation)
+    return tuple(functools.partial(_open, places, task, n_clips) for places in (training, validation))
+
+
+def _shared(shared: Shared, split: str, rank: int, world: int, inputs: Sequence[str]) -> Source:
+    return SharedSource(shared.clips(split, inputs, rank, world))
 
 
 def collect_places(shard: Any) -> pa.Table:

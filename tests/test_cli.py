@@ -210,7 +210,12 @@ def test_help_has_a_sentence_and_a_default_for_each_flag(capsys, name, monkeypat
 def flat_defaults(job: type) -> list[tuple[str, object]]:
     found = []
     for field in dataclasses.fields(job):
-        owners = {"settings": FeatureConfig, "training": arguments.TrainingConfig, "wanted": arguments.Wanted}
+        owners = {
+            "settings": FeatureConfig,
+            "training": arguments.TrainingConfig,
+            "wanted": arguments.Wanted,
+            "plan": arguments.SearchPlan,
+        }
         nested = owners.get(field.name)
         found += flat_defaults(nested) if nested else [(field.name, field.default)]
     return found

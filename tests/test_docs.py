@@ -17,6 +17,7 @@ from genreray import arguments, models, space, tables, trials, winner
 from genreray.errors import FileOutcome, Status
 from genreray.features import FeatureConfig
 from genreray.parts import Parts
+from genreray.search_plan import SearchPlan
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -73,6 +74,7 @@ def test_each_job_is_shown_in_the_readme():
 def flags() -> set[str]:
     """Every flag of genreray; of train, those of all architectures."""
     owners = [*arguments.JOBS.values(), arguments.FeatureConfig, arguments.TrainingConfig, arguments.Wanted]
+    owners.append(SearchPlan)
     owners += [family.config for family in models.MODELS.values()]
     owners.append(Quality)  # models.md shows how to measure with it
     return {f"--{field.name.replace('_', '-')}" for owner in owners for field in dataclasses.fields(owner)} | {"--help"}

@@ -56,6 +56,7 @@ def test_every_job_can_be_submitted(head, tmp_path):
         "evaluate": [features, report, "--checkpoint", run],
         "tag": [manifest, tags, "--checkpoint", run],
         "reproduce": [features, table, "--models", "prior,forest", "--seeds", "1"],
+        "tune": [features, str(tmp_path / "search"), "--trials", "2", "--epochs", "2", "--concurrent", "1"],
     }
     for name, arguments in jobs.items():
         done = submit(head, "python", f"jobs/{name}.py", *arguments)
@@ -68,6 +69,7 @@ def test_every_job_can_be_submitted(head, tmp_path):
     assert len((tmp_path / "tags" / "tags.csv").read_text().splitlines()) == 28
     systems = json.loads((tmp_path / "all" / "comparison.json").read_text())["systems"]
     assert [system["name"] for system in systems] == ["prior", "forest"]
+    assert pq.read_table(tmp_path / "search" / "trials.parquet").num_rows == 2
 
 
 @pytest.mark.faults

@@ -84,18 +84,18 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(finished, fea
     folder = tmp_path / "run"
     lost = RuntimeError("driver lost")
 
-    def stop_after_fit(task_features, task, plan):
+    def stop_after_fit(tracks, task, plan, **how):
         cut = dataclasses.replace(task, config=TrainingConfig(**{**vars(task.config), "epochs": 2}))
-        fit(task_features, cut, plan)
+        fit(tracks, cut, plan, **how)
         raise lost
 
-    fit = train_module._fit
-    monkeypatch.setattr(train_module, "_fit", stop_after_fit)
+    fit = train_module.fit
+    monkeypatch.setattr(train_module, "fit", stop_after_fit)
     with pytest.raises(RuntimeError, match="driver lost"):
         run(features, folder)
     assert len(resume.read_history(str(folder))) == 2
     assert not (folder / "config.json").exists()
-    monkeypatch.setattr(train_module, "_fit", fit)
+    monkeypatch.setattr(train_module, "fit", fit)
     resumed = run(features, folder)
     losses = [(epoch["training_loss"], epoch["validation_loss"]) for epoch in resumed.history]
     assert losses == [

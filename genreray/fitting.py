@@ -1,0 +1,133 @@
+"""One way to fit a network with Ray Train, for `train` and for each trial of `tune`."""
+
+import dataclasses
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import DataConfig as IngestConfig
+from ray.train.torch import TorchTrainer
+
+from genreray import checkpoint, resume, run_folder, storage
+from genreray.cluster import Workers
+from genreray.errors import UserError, user_error_in
+from genreray.features import FeatureConfig
+from genreray.feed import place_dataset
+from genreray.labels import Learnable, check_recipe
+from genreray.models import ModelConfig
+from genreray.models.fitted import Fitted
+from genreray.recipe import TrainingConfig
+from genreray.train_worker import WorkerTask, train_worker
+from genreray.validation import SCORE
+
+
+def make_settings(
+    features: FeatureConfig,
+    learnt: Learnable,
+    model: str,
+    model_config: ModelConfig,
+    config: TrainingConfig,
+    statistics: str,
+) -> checkpoint.Settings:
+    """Return what a checkpoint of `model`, trained on `learnt`, will say of itself.
+
+    Raises UserError where the features, the labels and the recipe do not go together.
+    """
+    longest = features.max_frames
+    if config.crop_frames > longest:
+        raise UserError(
+            f"crop frames is {config.crop_frames}, but the longest clips have {longest} frames: "
+            f"give --crop-frames {longest} or fewer"
+        )
+    if learnt.tree is not None:
+        check_recipe(config)
+    settings = checkpoint.Settings(
+        model=model,
+        model_config=model_config,
+        features=features,
+        genres=learnt.genres,
+        crop_frames=config.crop_frames,
+        n_crops=config.crops,
+        training=dataclasses.asdict(config),
+        metrics={},
+        statistics=statistics,
+        tree=learnt.tree,
+    )
+    if learnt.tree is not None and isinstance(settings.build(), Fitted):
+        raise UserError(f"{model} gives each track one genre: choose a network, or leave --labels genres out")
+    return settings
+
+
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Leave Ctrl-C to the command: Ray Train's own handler takes half a minute where workers are being started."""
+
+
+def fit(tracks: Mapping[str, pa.Table], task: WorkerTask, plan: Workers, *, max_failures: int) -> str:
+    """Run Ray Train to the end and return the URI of the checkpoint of the best epoch (see validation.SCORE).
+
+    `tracks` are rows of FeatureSet.index by split; unused where the task brings the clips themselves. `max_failures`
+    of workers are made good between two epochs. Raises UserError where a worker does, and where the loss left the
+    finite numbers.
+    """
+    while True:
+        before = len(resume.read_history(task.run_uri))
+        try:
+            result = _trainer(tracks, task, plan, max_failures).fit()
+            break
+        except TrainingFailedError as error:
+            if (said := _user_error(error)) is not None:
+                raise UserError(said) from None
+            # Ray Train counts failures from the first epoch on, and spot nodes are lost any number of times.
+            if len(resume.read_history(task.run_uri)) <= before:
+                raise
+    check_history(task.run_uri)
+    if not result.best_checkpoints:
+        raise RuntimeError("Ray Train ended without a checkpoint")
+    best, _ = min(result.best_checkpoints, key=lambda found: float(found[1][SCORE]))
+    return storage.join(task.run_uri, run_folder.STATE, posixpath.basename(str(best.path).rstrip("/")))
+
+
+def _trainer(tracks: Mapping[str, pa.Table], task: WorkerTask, plan: Workers, max_failures: int) -> _Trainer:
+    """Return what trains on from the run's last checkpoint."""
+    datasets = {split: place_dataset(rows) for split, rows in tracks.items()} if task.shared is None else {}
+    # Not pyarrow's own, in which a full disk leaves the list of checkpoints empty, and the run cannot go on.
+    fs, path = storage.output_filesystem(task.run_uri)
+    wanted = {"CPU": plan.cpus, "GPU": plan.gpus}
+    resources = {name: amount for name, amount in wanted.items() if amount}
+    return _Trainer(
+        train_worker,
+        train_loop_config={"task": task},
+        scaling_config=ScalingConfig(num_workers=plan.count, use_gpu=plan.gpu, resources_per_worker=resources),
+        # Every worker gets all places of validation and takes its share: an equal split would drop rows.
+        dataset_config=IngestConfig(datasets_to_split=["training"]),
+        datasets=datasets,
+        run_config=RunConfig(
+            name=run_folder.STATE,
+            storage_path=path,
+            storage_filesystem=fs,
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"
+            ),
+            failure_config=FailureConfig(max_failures=max_failures),
+        ),
+    )
+
+
+def _user_error(error: TrainingFailedError) -> str | None:
+    """Return the line of the UserError that a worker, or Ray Train's controller, ended with."""
+    cause = getattr(error, "controller_failure", None)
+    return str(cause) if isinstance(cause, UserError) else user_error_in(error)
+
+
+def check_history(run_uri: str) -> resume.History:
+    """Return the run's epochs; raise UserError where its loss left the finite numbers."""
+    history = resume.read_history(run_uri)
+    if history and history[-1].get("diverged"):
+        raise UserError(
+            f"the loss was not a finite number in epoch {history[-1]['epoch']}: "
+            "train into another folder with a lower --learning-rate"
+        )
+    return history

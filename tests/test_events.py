@@ -1,0 +1,96 @@
+"""What a search tells TensorBoard and MLflow."""
+
+import dataclasses
+import struct
+import sys
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import RecordWriter
+
+from genreray import storage
+from genreray.errors import UserError
+from genreray.events import FILE_NAME, FOLDER, TensorBoard
+from genreray.mlflow_runs import MLflow
+from genreray.trials import Trial, TrialStatus
+
+TRIAL = Trial(
+    trial_id="0001",
+    model="mel_cnn",
+    config={"learning_rate": 1e-3, "filters": (4, 8), "averaging": "none"},
+    status=TrialStatus.INTERRUPTED,
+)
+EPOCHS = [{"epoch": n, "calibrated_loss": 1.0 / n, "validation_accuracy": 0.1 * n} for n in (1, 2, 3)]
+ENDED = dataclasses.replace(TRIAL, status=TrialStatus.FAILED, history=EPOCHS, error="out of memory")
+
+
+def tell(follower) -> None:
+    """A trial whose process is lost after two epochs, and goes on: it tells them again."""
+    follower.begin(TRIAL)
+    for epoch in EPOCHS[:2]:
+        follower.epoch("0001", epoch)
+    follower.begin(TRIAL)
+    for epoch in EPOCHS:
+        follower.epoch("0001", epoch)
+    follower.end(ENDED)
+
+
+def events(content: bytes) -> list[Event]:
+    found = []
+    while content:
+        (length,) = struct.unpack_from("<Q", content)
+        found.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    return found
+
+
+def test_tensorboard_gets_each_epoch_once(place, tmp_path):
+    tell(TensorBoard(place))
+    with storage.open_file(storage.join(place, FOLDER, "0001", FILE_NAME)) as file:
+        content = file.read()
+    found = events(content)
+    assert found[0].file_version == "brain.Event:2"
+    values = [(event.step, value) for event in found for value in event.summary.value]
+    scalars = [(step, v.tag, v.simple_value) for step, v in values if not v.metadata.plugin_data.content]
+    assert scalars == [
+        (epoch["epoch"], name, pytest.approx(epoch[name]))
+        for epoch in EPOCHS
+        for name in ("calibrated_loss", "validation_accuracy")
+    ]
+    settings = b"".join(value.metadata.plugin_data.content for _, value in values)
+    assert all(word in settings for word in (b"learning_rate", b"filters", b"[4, 8]", b"averaging"))
+    # Framed as tensorboardX does it, checksums and all.
+    writer = RecordWriter(str(tmp_path / "events"))
+    for event in found:
+        writer.write(event.SerializeToString())
+    writer.close()
+    assert (tmp_path / "events").read_bytes() == content
+
+
+def test_mlflow_that_is_not_installed_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
+    with pytest.raises(UserError, match=r"pip install 'genreray\[mlflow\]'"):
+        MLflow("file:///nowhere", "genreray mel_cnn")
+
+
+def test_mlflow_gets_a_run_for_each_trial(tmp_path, monkeypatch):
+    tracking = pytest.importorskip("mlflow.tracking")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "mlruns").as_uri()
+    tell(MLflow(uri, "genreray mel_cnn"))
+    client = tracking.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("genreray mel_cnn")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+    assert (run.data.tags["trial_status"], run.data.tags["error"]) == ("failed", "out of memory")
+    assert run.data.params["filters"] == "(4, 8)"
+    assert [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "calibrated_loss")] == [
+        (epoch["epoch"], epoch["calibrated_loss"]) for epoch in EPOCHS
+    ]
+
+
+def test_an_mlflow_that_cannot_be_written_to_is_one_line(tmp_path):
+    pytest.importorskip("mlflow.tracking")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="MLflow cannot write to"):
+        MLflow((tmp_path / "file" / "mlruns").as_uri(), "genreray mel_cnn")
