@@ -12,7 +12,7 @@ import tyro
 from benchmarks import page, results
 from benchmarks.results import Section
 
-NAMES = ("kernel", "extract", "s3", "feed", "train", "scale")
+NAMES = ("kernel", "extract", "s3", "feed", "train", "tune", "scale")
 _DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -21,7 +21,7 @@ class Bench:
     """Run the benchmarks and write their page; sections of benchmarks that are not run now stay as they are."""
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = NAMES
-    """Which: kernel, extract, s3, feed, train, scale; all by default."""
+    """Which: kernel, extract, s3, feed, train, tune, scale; all by default."""
     quick: bool = False
     """Take sizes that end in seconds: to see that all runs. The page is then left as it is, unless --docs is given."""
     audio: Path | None = None
