@@ -18,6 +18,7 @@ from genreray.feed import place_dataset
 from genreray.labels import Learnable, check_recipe
 from genreray.models import ModelConfig
 from genreray.models.fitted import Fitted
+from genreray.models.fitted import check_recipe as check_fitted_recipe
 from genreray.recipe import TrainingConfig
 from genreray.train_worker import WorkerTask, train_worker
 from genreray.validation import SCORE
@@ -55,8 +56,10 @@ def make_settings(
         statistics=statistics,
         tree=learnt.tree,
     )
-    if learnt.tree is not None and isinstance(settings.build(), Fitted):
-        raise UserError(f"{model} gives each track one genre: choose a network, or leave --labels genres out")
+    if isinstance(settings.build(), Fitted):
+        check_fitted_recipe(config)
+        if learnt.tree is not None:
+            raise UserError(f"{model} gives each track one genre: choose a network, or leave --labels genres out")
     return settings
 
 

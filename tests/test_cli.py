@@ -254,6 +254,14 @@ def test_unreadable_features_leave_the_run_folder_alone(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recipe_for_networks_is_refused_where_nothing_is_trained_in_steps(capsys, tmp_path):
+    features = write_features(tmp_path / "features", feature_rows())
+    flags = ["--crop-frames", "64", "--mixup", "0.3"]
+    line = refused(capsys, "train", features, str(tmp_path / "run"), "--model", "svm", *flags)
+    assert "mixup is 0.3, but this model is not trained in steps: leave it out" in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_crops_of_the_wrong_length_are_refused_before_any_work(capsys, tmp_path):
     features = write_features(tmp_path / "features", feature_rows())
     line = refused(capsys, "train", features, str(tmp_path / "run"))

@@ -15,6 +15,7 @@ from genreray.mfcc_stats import STATISTICS
 from genreray.models.base import GenreModel, ModelConfig, check_image
 from genreray.models.standardise import Standardise
 from genreray.moments import Moments
+from genreray.recipe import TrainingConfig
 
 ABSENT = -100.0  # the logit of a genre without training clips: no other comes near it, and log losses stay finite
 ClassWeight = Literal["none", "balanced"]
@@ -32,6 +33,19 @@ class FittedConfig(ModelConfig):
                     f"{field.name.replace('_', ' ')} is {getattr(self, field.name)}, but this model is not trained"
                     " in steps: leave it out"
                 )
+
+
+_OF_SCORING = ("epochs", "batch_size", "crop_frames", "crops", "seed")  # what a recipe says to these models, too
+
+
+def check_recipe(config: TrainingConfig) -> None:
+    """Raise UserError where a recipe changes how networks are trained, of which these models take no notice."""
+    for field in dataclasses.fields(TrainingConfig):
+        value = getattr(config, field.name)
+        if field.name not in _OF_SCORING and value != field.default:
+            raise UserError(
+                f"{field.name.replace('_', ' ')} is {value}, but this model is not trained in steps: leave it out"
+            )
 
 
 class Fitted(GenreModel):
