@@ -18,7 +18,7 @@ import torch
 from making import SMALL, feature_row, feature_rows, write_features
 from rich.console import Console
 
-from genreray import checkpoint, cli, comparison_page, models, parts, tables, tag
+from genreray import checkpoint, cli, comparison_page, models, parts, tables
 from genreray.catalog import read_catalog
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster
@@ -27,6 +27,8 @@ from genreray.errors import UserError
 from genreray.evaluate import evaluate
 from genreray.extract import extract
 from genreray.featureset import FeatureSet
+from genreray.outputs import lists
+from genreray.outputs.answers import View
 from genreray.parts import Parts
 from genreray.progress import Progress
 
@@ -220,7 +222,7 @@ def test_names_lead_nowhere_else(ray_session, tmp_path):
     ]
     labels = Parts(str(out / "tags" / "predictions"), tables.with_metadata(tables.PREDICTIONS, {}))
     labels.write(pa.Table.from_pylist(predicted, schema=tables.PREDICTIONS))
-    tag.write_csv(labels, str(out / "tags" / "tags.csv"), 3)
+    lists.write_csv(labels.files(), View(3), str(out / "tags" / "tags.csv"))
     found = files(tmp_path)
     assert {name for name in found if not name.startswith("x/y/out/")} == {"a.wav"}
     names = (r"features/part-[0-9a-f]{20}\.parquet", r"tags/predictions/part-[0-9a-f]{20}\.parquet", r"tags/tags\.csv")
