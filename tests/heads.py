@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +31,8 @@ def started(log: Path, variables: dict[str, str] | None = None, **options: objec
     `variables` are those of the head alone.
     """
     dashboard, port = free_port(), options.pop("port", None) or free_port()
+    # Of its own, as jobs are sent to the head that was last started in a folder; and short, as names of sockets are.
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     environment = {
         **os.environ,
         "RAY_AUTH_MODE": "disabled",
@@ -40,6 +44,7 @@ def started(log: Path, variables: dict[str, str] | None = None, **options: objec
         "dashboard-agent-listen-port": free_port(),
         "ray-client-server-port": free_port(),
         "object-store-memory": 200_000_000,
+        "temp-dir": folder,
         **{name.replace("_", "-"): value for name, value in options.items()},
     }
     flags = [f"--{name}={value}" for name, value in given.items()]
@@ -57,6 +62,7 @@ def started(log: Path, variables: dict[str, str] | None = None, **options: objec
         yield {**environment, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_ADDRESS": address}
     finally:
         _stop(process)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stop(process: subprocess.Popen) -> None:
