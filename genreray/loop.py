@@ -68,22 +68,27 @@ class Step:
         clips = batch.to(self.device)
         inputs, mix = self._augment(self._crops(clips, generator), generator)
         with autocast(self.device, self._config.precision):
-            logits = self.model(inputs)
-        loss = self._objective(logits.float(), clips.labels, mix)
+            answers = heads(self.model(inputs))
+        losses = torch.stack([self._objective(logits.float(), clips.labels, mix) for logits in answers])
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses.sum().backward()
         if self._config.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
         self._learning_rate.set(epoch, step)
         self._optimizer.step()
         self.average.after_step(self.network)
-        return _sums(loss.detach() * len(clips), logits.detach(), clips.labels)
+        return _sums(losses[0].detach() * len(clips), answers[0].detach(), clips.labels)
 
     def _crops(self, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
         frames = self._augment.n_frames
         if self._config.first_crop:
             return dataset.crop(clips, torch.zeros_like(clips.n_frames), frames)
         return dataset.crop(clips, dataset.random_starts(clips.n_frames, frames, generator), frames)
+
+
+def heads(logits: Tensor) -> tuple[Tensor, ...]:
+    """Return the logits of each head, [n, n_genres], of what a network gives in training: see `GenreModel.forward`."""
+    return logits.unbind(1) if logits.ndim == 3 else (logits,)
 
 
 def train_epoch(step: Step, batches: Iterable[Clips], *, epoch: int, generator: torch.Generator) -> Totals:

@@ -3,8 +3,9 @@
 import dataclasses
 
 import torch
+from torch.nn import functional as F
 
-from genreray import models, moments
+from genreray import loop, models, moments
 from genreray.dataset import Clips
 from genreray.features import FeatureConfig
 from genreray.models import GenreModel, ModelConfig
@@ -13,7 +14,6 @@ from genreray.models.fitted import Fitted
 NETWORKS = [name for name, family in models.MODELS.items() if not issubclass(family.module, Fitted)]
 SMALL = FeatureConfig(n_mels=32, n_mfcc=13)
 FRAMES = 64
-SHARES = ("dropout", "branch_dropout")
 
 
 def made_up(
@@ -37,7 +37,13 @@ def without_dropout(name: str, **values: object) -> ModelConfig:
     """A family's configuration with nothing left to chance but the first weights."""
     config = models.family(name).config
     names = {field.name for field in dataclasses.fields(config)}
-    return config(**{share: 0.0 for share in SHARES if share in names}, **values)
+    return config(**({"dropout": 0.0} if "dropout" in names else {}), **values)
+
+
+def loss_of(model: GenreModel, inputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """The cross entropy that a network minimises in training, of all its heads."""
+    losses = [F.cross_entropy(logits, labels) for logits in loop.heads(model(inputs))]
+    return torch.stack(losses).sum()
 
 
 def network(name: str, config: ModelConfig | None = None, n_genres: int = 4) -> GenreModel:

@@ -100,6 +100,36 @@ def test_a_step_without_options_is_the_plain_one(clips):
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+class TwoHeads(nn.Module):
+    """The logits of a network, and in training half of them as those of a second head."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = build()
+
+    def forward(self, inputs):
+        logits = self.network(inputs)
+        return torch.stack([logits, logits / 2], 1) if self.training else logits
+
+
+def test_every_head_has_a_loss_and_the_first_is_the_answer(clips):
+    model = TwoHeads()
+    by_hand = copy.deepcopy(model.network).train()
+    batch = next(iter(clips.batches(8)))
+    starts = dataset.random_starts(batch.n_frames, 64, torch.Generator().manual_seed(0))
+    torch.manual_seed(0)  # dropout
+    logits = by_hand(dataset.crop(batch, starts, 64))
+    answer = F.cross_entropy(logits, batch.labels)
+    (answer + F.cross_entropy(logits / 2, batch.labels)).backward()
+    step = make_step(model, TrainingConfig(crop_frames=64), clips, torch.optim.SGD(model.parameters(), lr=0.1))
+    torch.manual_seed(0)
+    totals = loop.train_epoch(step, [batch], epoch=1, generator=torch.Generator().manual_seed(0))
+    assert totals.loss == pytest.approx(answer.item() * len(batch))
+    assert totals.n_correct == (logits.argmax(1) == batch.labels).sum()
+    for ours, theirs in zip(model.network.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad)
+
+
 EVERYTHING = {
     "schedule": "one_cycle",
     "clip_norm": 1.0,

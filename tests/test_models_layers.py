@@ -90,7 +90,7 @@ LAYERS = {
         ("mfcc.4", (128, 192), 5 * 64 * 128),
         ("mfcc.5", (128, 96), 0),
         ("mfcc.6", (128, 96), 2 * 128),
-        ("head", (16,), (2 * 256 + 2 * 128) * 16 + 16),
+        ("head", (16,), (2 * 256 + 2 * 128) * 16 + 2 * 16 + 2),  # a layer for each branch, and their weights
     ],
     "short_chunk_resnet": [
         ("trunk.0", (32, 64, 193), 25 * 32),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from golden import make_loss_curves as golden
-from networks import FRAMES, NETWORKS, SMALL, inputs_of, made_up, network, standardised, without_dropout
-from torch.nn import functional as F
+from networks import FRAMES, NETWORKS, SMALL, inputs_of, loss_of, made_up, network, standardised, without_dropout
 
 from genreray import checkpoint, models
 from genreray.checkpoint import Settings
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.models.base import check_layers, make_optimizer
+from genreray.models.fusion_cnn import LateFusion
 from genreray.models.pooled import mean_and_max
 
 FULL = FeatureConfig()
@@ -28,7 +28,7 @@ def test_eight_clips_are_learnt_by_heart(name):
     optimizer = make_optimizer(model, config)
     inputs = inputs_of(model)
     for _ in range(60):
-        loss = F.cross_entropy(model(inputs), LABELS)
+        loss = loss_of(model, inputs, LABELS)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -48,8 +48,17 @@ def test_the_same_seed_gives_the_same_losses(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_reach_every_parameter(name):
     model = network(name).train()
-    F.cross_entropy(model(inputs_of(model)), LABELS).backward()
+    loss_of(model, inputs_of(model), LABELS).backward()
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def last_layer(head):
+    """The one linear layer that a head is once it is trained: of several branches, with weights of their own."""
+    if not isinstance(head, LateFusion):
+        return head[-1].weight, head[-1].bias
+    both = list(zip(head.weights, head.branches, strict=True))
+    weight = torch.cat([share * branch.weight for share, branch in both], dim=1)
+    return weight, torch.stack([share * branch.bias for share, branch in both]).sum(0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -59,8 +68,8 @@ def test_logits_are_the_last_layers_of_the_embedding(name):
     embedding = model.embed(inputs)
     assert embedding.dtype == torch.float32
     assert embedding.shape == (8, model.embedding_size)
-    last = model.head[-1]
-    torch.testing.assert_close(model(inputs), embedding @ last.weight.T + last.bias, rtol=1e-4, atol=1e-4)
+    weight, bias = last_layer(model.head)
+    torch.testing.assert_close(model(inputs), embedding @ weight.T + bias, rtol=1e-4, atol=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
         half = model.embed(inputs).float()
     torch.testing.assert_close(half, embedding, rtol=0.1, atol=0.1 * embedding.abs().max().item())
@@ -77,7 +86,7 @@ def test_a_clip_is_scored_alike_alone_and_in_either_order_of_memory(name):
         alone = model({key: x[i : i + 1] for key, x in inputs.items()})
         torch.testing.assert_close(alone[0], logits[i], rtol=1e-4, atol=1e-4)
     model.train()
-    F.cross_entropy(model(inputs), LABELS).backward()
+    loss_of(model, inputs, LABELS).backward()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -220,20 +229,21 @@ def test_layers_are_whole_numbers():
         dataclasses.replace(config, kernel_size=4)
 
 
-def test_branches_are_hidden_in_training_alone_and_as_often_as_asked():
-    model = network("fusion_cnn", models.family("fusion_cnn").config(branch_dropout=0.5))
-    hide = model.head[0]
-    first, second = hide.sizes
-    ones = torch.ones(4000, first + second)
-    torch.manual_seed(0)
-    left = hide.train()(ones)
-    mel, mfcc = left[:, :first], left[:, first:]
-    assert torch.equal(mel, mel[:, :1].expand_as(mel))
-    assert torch.equal(mfcc, mfcc[:, :1].expand_as(mfcc))
-    assert ((mel[:, 0] + mfcc[:, 0]) >= 1).all()  # never both
-    assert (mel[:, 0] == 0).float().mean() == pytest.approx(0.25, abs=0.03)
-    assert (mfcc[:, 0] == 0).float().mean() == pytest.approx(0.25, abs=0.03)
-    assert torch.equal(hide.eval()(ones), ones)
+def test_each_branch_learns_as_if_it_were_alone_and_the_weights_from_the_sum():
+    model = network("fusion_cnn", without_dropout("fusion_cnn")).train()
+    alone = models.build("benchmarks.mfcc_branch", without_dropout("fusion_cnn"), SMALL, FRAMES, 4)
+    alone.standardise["mfcc"].load_state_dict(model.standardise["mfcc"].state_dict())
+    alone.trunk.load_state_dict(model.mfcc.state_dict())
+    alone.head[-1].load_state_dict(model.head.branches[1].state_dict())
+    inputs = inputs_of(model)
+    loss_of(model, inputs, LABELS).backward()
+    loss_of(alone.train(), {"mfcc": inputs["mfcc"]}, LABELS).backward()
+    for ours, theirs in zip(model.mfcc.parameters(), alone.trunk.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    torch.testing.assert_close(model.head.branches[1].weight.grad, alone.head[-1].weight.grad)
+    joint, *own = model(inputs).unbind(1)
+    weights = model.head.weights.tolist()
+    torch.testing.assert_close(joint, weights[0] * own[0] + weights[1] * own[1])
 
 
 def test_maps_are_pooled_to_their_mean_and_maximum_over_time():
@@ -247,4 +257,4 @@ def test_maps_are_pooled_to_their_mean_and_maximum_over_time():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_last_layer_has_the_configurations_dropout(name):
     model = network(name, models.family(name).config(dropout=0.4))
-    assert [layer.p for layer in model.head if isinstance(layer, torch.nn.Dropout)] == [0.4]
+    assert [layer.p for layer in model.head.modules() if isinstance(layer, torch.nn.Dropout)] == [0.4]

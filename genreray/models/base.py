@@ -53,7 +53,11 @@ class GenreModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Map {"mel": uint8 [n, n_mels, crop_frames], ...} to logits, float [n, n_genres]."""
+        """Map {"mel": uint8 [n, n_mels, crop_frames], ...} to logits, float [n, n_genres].
+
+        In training there may be those of several heads, [n, heads, n_genres], the answer first: each has a loss of its
+        own, and the sum is what is minimised.
+        """
         logits: Tensor = self.head(self.embed(inputs))
         return logits
 

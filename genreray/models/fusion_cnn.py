@@ -5,9 +5,9 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from genreray.dimensions import Choice, Space, Uniform
+from genreray.dimensions import Choice, Space
 from genreray.features import FeatureConfig
-from genreray.models.base import Family, check_crop, check_image, check_layers, check_odd, check_share
+from genreray.models.base import Family, check_crop, check_image, check_layers, check_odd
 from genreray.models.pooled import RECIPE, SEARCHED, Pooled, PooledConfig, mean_and_max
 from genreray.models.residual import ResidualTrunk
 from genreray.models.standardise import Standardise
@@ -25,36 +25,38 @@ class FusionCnnConfig(PooledConfig):
     """Filters of each convolution of the MFCC branch, first to last."""
     mfcc_kernel_size: int = 5
     """Frames of the MFCC branch's kernels, odd."""
-    branch_dropout: float = 0.5
-    """Share of the clips that are trained on one branch alone, either of them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_layers(self, "stem", "filters", "mfcc_filters", "mfcc_kernel_size")
         check_odd(self, "mfcc_kernel_size")
-        check_share(self, "branch_dropout")
 
 
-class BranchDropout(nn.Module):
-    """In training, hide one of two branches from a share of the clips, either one equally often.
+class LateFusion(nn.Module):
+    """A linear layer for each branch, and their logits, each with a weight, added up.
 
-    The loss of those clips is that of an auxiliary head on the branch that is left, whose weights are its part of the
-    joint layer: each branch learns to do without the other, and the quicker one does not keep the slower from learning
-    (ModDrop, Neverova et al. 2016).
+    In training every branch has a loss of its own, as if it were alone, and the loss of the sum moves the weights
+    alone: branches that learn from one loss overfit sooner than each by itself, and are then no better than the better
+    one (Wang et al. 2020, "What makes training multi-modal classification networks hard?"). The weights begin as those
+    of the mean, and need not add up to 1.
     """
 
-    def __init__(self, sizes: tuple[int, int], share: float) -> None:
+    def __init__(self, sizes: tuple[int, ...], dropout: float, n_genres: int) -> None:
         super().__init__()
         self.sizes = sizes
-        self.share = share
+        self.dropout = nn.Dropout(dropout)
+        self.branches = nn.ModuleList(nn.Linear(size, n_genres) for size in sizes)
+        self.weights = nn.Parameter(torch.full((len(sizes),), 1 / len(sizes)))
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Map embeddings of both branches side by side, [n, sum(sizes)], to the same with zeros."""
-        if not self.training or self.share == 0:
-            return embedding
-        draw = torch.rand(len(embedding), 1, device=embedding.device)
-        first, second = embedding.split(self.sizes, dim=1)
-        return torch.cat([first * (draw >= self.share / 2), second * (draw < 1 - self.share / 2)], dim=1)
+        """Map embeddings of the branches side by side, [n, sum(sizes)], to logits, [n, n_genres].
+
+        In training: those and each branch's, [n, 1 + branches, n_genres].
+        """
+        parts = self.dropout(embedding).split(self.sizes, dim=1)
+        own = torch.stack([branch(part) for branch, part in zip(self.branches, parts, strict=True)], dim=1).float()
+        joint = (self.weights[:, None] * own.detach()).sum(1)
+        return torch.cat([joint[:, None], own], dim=1) if self.training else joint
 
 
 class MfccTrunk(nn.Sequential):
@@ -92,8 +94,8 @@ class FusionCnn(Pooled):
         mfcc.4            128 x 192         40,960
         mfcc.5            128 x 96               0
         mfcc.6            128 x 96             256
-        head              16                12,304
-        in all                           1,792,624
+        head              16                12,322
+        in all                           1,792,642
 
     The mel branch is short_chunk_resnet's. Neighbouring MFCC are no more alike than distant ones, so that the other
     branch's kernels span them all. Each embedding is mean and maximum over time.
@@ -109,11 +111,7 @@ class FusionCnn(Pooled):
         self.mfcc = MfccTrunk(config.mfcc_filters, config.mfcc_kernel_size, self.shapes["mfcc"])
         sizes = (2 * config.filters[-1], 2 * config.mfcc_filters[-1])
         self.embedding_size = sum(sizes)
-        self.head = nn.Sequential(
-            BranchDropout(sizes, config.branch_dropout),
-            nn.Dropout(config.dropout),
-            nn.Linear(self.embedding_size, n_genres),
-        )
+        self.head = LateFusion(sizes, config.dropout, n_genres)
 
     def embed(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map {"mel": uint8 [n, n_mels, frames], "mfcc": float16 [n, n_mfcc, frames]} to both embeddings side by side.
@@ -132,7 +130,6 @@ SPACE: Space = {
     "filters": Choice(((32, 64, 128), (64, 128, 256), (32, 64, 128, 256))),
     "mfcc_filters": Choice(((32, 64), (64, 128), (64, 128, 128))),
     "mfcc_kernel_size": Choice((3, 5, 7)),
-    "branch_dropout": Uniform(0.0, 0.8),
     **SEARCHED,
 }
 FAMILY = Family("fusion_cnn", FusionCnnConfig, FusionCnn, RECIPE, SPACE)

@@ -6,8 +6,7 @@ Another curve is another network, or another way to train it: the commit that ch
 from pathlib import Path
 
 import torch
-from networks import NETWORKS, inputs_of, network, without_dropout
-from torch.nn import functional as F
+from networks import NETWORKS, inputs_of, loss_of, network, without_dropout
 
 from genreray.models.base import make_optimizer
 
@@ -23,7 +22,7 @@ def curve(name: str) -> list[float]:
     inputs, labels = inputs_of(model), torch.arange(8) % 4
     losses = []
     for _ in range(N_STEPS):
-        loss = F.cross_entropy(model(inputs), labels)
+        loss = loss_of(model, inputs, labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
