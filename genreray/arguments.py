@@ -187,6 +187,19 @@ class Untag:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Review:
+    """Write a page to hear the most doubtful tracks of TAGS and choose their genres, which train can learn; no Ray."""
+
+    output: ClassVar[str] = "tags"
+    tags: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TAGS")]
+    """Folder that tag wrote."""
+    page: Annotated[str | None, tyro.conf.arg(name="output", metavar="PAGE", help_behavior_hint=_UNSET)] = None
+    """The page; by default review.html in TAGS. It finds files on disk where they lie as seen from there."""
+    tracks: int = 500
+    """Tracks on the page, the least sure first."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduce(Job):
     """Train and score every system on FEATURES, the report's and better ones, and write one table of them to REPORT."""
 
@@ -249,13 +262,14 @@ class Demo(Job):
     """Folder to write; run again, only what is missing is done."""
 
 
-JOBS: dict[str, type[Job] | type[Fetch] | type[Untag]] = {
+JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review]] = {
     "fetch": Fetch,
     "extract": Extract,
     "train": Train,
     "evaluate": Evaluate,
     "tag": Tag,
     "untag": Untag,
+    "review": Review,
     "reproduce": Reproduce,
     "tune": Tune,
     "demo": Demo,

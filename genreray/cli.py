@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from genreray import arguments, storage, submitted
-from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Tag, Train, Tune, Untag
+from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Review, Tag, Train, Tune, Untag
+from genreray.cli_local import review
 from genreray.errors import UserError, user_error_in
 from genreray.interrupts import Interrupts
 from genreray.progress import Progress
@@ -62,6 +63,7 @@ def run(argv: list[str], console: Console) -> int:
         Evaluate: evaluate,
         Tag: tag,
         Untag: untag,
+        Review: review,
         Reproduce: reproduce,
         Tune: tune,
         Demo: demo,

@@ -8,6 +8,17 @@ import jinja2
 
 def render(template: str, **values: Any) -> str:
     """Return the page that the template makes of `values`; an undefined name in it is an error."""
+    return _environment().get_template(template).render(**values)
+
+
+def source(template: str) -> str:
+    """Return a template as it is written."""
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, template)[0]
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("genreray"),
         autoescape=jinja2.select_autoescape(["html"]),
@@ -16,7 +27,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, number=number, count=count)
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -13,6 +13,9 @@ from genreray.errors import Status
 from genreray.hierarchy import Hierarchy
 
 FILE_NAME = "predictions.parquet"
+# In TAGS:
+PREDICTIONS_FOLDER = "predictions"
+REVIEW_FILE = "review.html"
 
 Rows = list[dict[str, Any]]
 

@@ -173,7 +173,7 @@ def shared_values(context: ReportContext, n_scored: int) -> dict[str, Any]:
     return {
         "few": _FEW_TRACKS,
         "seconds": _duration(context.history),
-        "statuses": _statuses(context.statuses),
+        "statuses": status_rows(context.statuses),
         "unscored": context.statuses.get(Status.OK, n_scored) - n_scored,
         "failures": context.failures[:_SHOWN_FAILURES],
         "settings": {owner: flat(values) for owner, values in context.settings.items() if values},
@@ -233,7 +233,7 @@ def _confusions(scores: Scores) -> list[dict[str, Any]]:
     return sorted(pairs, key=lambda pair: -pair["count"])[:_SHOWN_CONFUSIONS]
 
 
-def _statuses(statuses: Mapping[str, int]) -> list[dict[str, Any]]:
+def status_rows(statuses: Mapping[str, int]) -> list[dict[str, Any]]:
     """Return the statuses that occur in the order of Status, then any that this version does not know."""
     names = [*Status, *sorted(set(statuses) - set(Status))]
     return [

@@ -15,9 +15,8 @@ from genreray.outputs import Wanted
 from genreray.parts import Parts
 from genreray.pipeline import Outcome
 from genreray.predict import prediction_stage
+from genreray.predictions import PREDICTIONS_FOLDER, REVIEW_FILE
 from genreray.progress import Progress
-
-PREDICTIONS_FOLDER = "predictions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +106,7 @@ def _check_output(tags_uri: str) -> None:
     names = [name for name, _ in storage.list_files(tags_uri)]
     others = [name for name in names if not name.startswith(f"{PREDICTIONS_FOLDER}/")]
     with_predictions = len(others) < len(names)
-    foreign = next((name for name in others if not outputs.is_ours(name, with_predictions=with_predictions)), None)
+    known = (name == REVIEW_FILE or outputs.is_ours(name, with_predictions=with_predictions) for name in others)
+    foreign = next((name for name, is_known in zip(others, known, strict=True) if not is_known), None)
     if foreign is not None:
         raise UserError(f"{tags_uri} holds {foreign}, which this job did not write: give another folder")

@@ -176,7 +176,8 @@ def test_the_flags_are_the_ones_that_people_have_learnt():
         if name == "demo":
             continue
         needed = {"evaluate": ["--checkpoint", "c"], "tag": ["--checkpoint", "c"]}.get(name, [])
-        job = parse([name, "A", *(["B"] if name != "untag" else []), *needed])
+        places = ["A"] if name in ("untag", "review") else ["A", "B"]
+        job = parse([name, *places, *needed])
         for field, value in sorted(flat(job)):
             lines.append(f"{name} {field} {value!r}")
     assert "\n".join(lines) + "\n" == golden.read_text()

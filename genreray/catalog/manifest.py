@@ -26,6 +26,10 @@ _SPLITS = {name: name for name in SPLITS} | {
     "dev": "validation",
 }
 
+# What a spreadsheet would take for a formula, after the apostrophe that corrections.csv puts before it
+# (genreray/templates/review.js).
+_GUARDED = re.compile("'+[=+\\-@＝＋－＠\t\r]")
+
 # The names of the columns, and each row with the words that say where it is.
 _Rows = tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]
 
@@ -41,8 +45,9 @@ def read(uri: str, genre_column: str | None = None) -> pa.Table:
     Columns: `path` or `uri` (a relative one is taken from the manifest's folder); optional track_id (by
     default the path as written), genre, genres (a list, or texts joined by ; or |), artist, split (training,
     validation, test, or train, valid, val, dev); others are ignored. Empty texts are null. CSV and JSONL are
-    UTF-8. Raises UserError where a row has no path, an unknown split or another row's track_id, where a
-    column is missing, and where there is no row.
+    UTF-8; in CSV, an apostrophe that keeps a text which begins with = + - @ from being a formula is not part of it.
+    Raises UserError where a row has no path, an unknown split or another row's track_id, where a column is missing,
+    and where there is no row.
     """
     sources = {name: name for name in CATALOG.names}
     if genre_column is not None:
@@ -169,9 +174,14 @@ def _csv_rows(uri: str, text: str) -> _Rows:
             if len(row) > len(names):
                 raise UserError(f"{uri}, {place}: more cells than columns: put a text with a comma in quotes")
             if row:
-                yield place, dict(zip(names, row, strict=False))
+                yield place, {name: _cell(name, text) for name, text in zip(names, row, strict=False)}
 
     return names, rows()
+
+
+def _cell(name: str, text: str) -> str:
+    """Return a cell without the apostrophe that guards it; paths are absolute where they are written by genreray."""
+    return text[1:] if name not in _PATHS and _GUARDED.match(text) else text
 
 
 def _jsonl_rows(uri: str, text: str) -> _Rows:
