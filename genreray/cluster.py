@@ -15,6 +15,7 @@ from typing import Any, Literal
 import grpc
 import ray
 import ray.util
+from ray._private.services import get_webui_url_from_internal_kv
 from ray.autoscaler.sdk import request_resources
 from ray.data import DataContext
 
@@ -195,6 +196,11 @@ def wants_gpu(gpu: Gpu, count: int = 1, say: Callable[[str], None] = _say_nothin
     if gpu == "yes" and not n_gpus():
         raise UserError("--gpu yes, but no node of the cluster has a GPU: add one, or give --gpu auto or no")
     return gpu != "no" and n_gpus() > 0
+
+
+def has_dashboard() -> bool:
+    """Return whether the cluster has a dashboard, of which Ray's own helpers ask what actors do."""
+    return bool(get_webui_url_from_internal_kv())
 
 
 def object_store() -> int:

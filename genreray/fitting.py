@@ -9,9 +9,10 @@ import pyarrow as pa
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train import DataConfig as IngestConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from genreray import checkpoint, resume, run_folder, storage
-from genreray.cluster import Workers
+from genreray.cluster import Workers, has_dashboard
 from genreray.errors import UserError, user_error_in
 from genreray.features import FeatureConfig
 from genreray.feed import place_dataset
@@ -66,6 +67,17 @@ def make_settings(
 class _Trainer(TorchTrainer):  # type: ignore[misc]
     def _register_sigint_handler(self, controller: Any) -> None:
         """Leave Ctrl-C to the command: Ray Train's own handler takes half a minute where workers are being started."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Leave out who removes what a lost controller leaves, where there is no dashboard for it to ask.
+
+        Each run would wait ten seconds at its end until it has stopped asking. A Ray without one is of one job, with
+        which all ends; with several Rays on a machine it would ask the one that was started last.
+        """
+        callbacks: list[Any] = super()._create_default_callbacks()
+        if has_dashboard():
+            return callbacks
+        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
 def fit(tracks: Mapping[str, pa.Table], task: WorkerTask, plan: Workers, *, max_failures: int) -> str:
