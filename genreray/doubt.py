@@ -46,7 +46,7 @@ class Overview:
 def overview(files: Sequence[str], n_doubtful: int, n_failures: int = 5) -> Overview:
     """Return what the predictions in the given parts say, with `n_doubtful` of the least sure at most.
 
-    Of a track four small columns are held, some hundred bytes; all else is read for those that are shown alone.
+    Of a track four small columns are held, some hundreds of bytes; all else is read for those that are shown alone.
     Raises UserError where a part is damaged.
     """
     tracks = parts.read_with_place(files, _GLANCE, tables.PREDICTIONS)
