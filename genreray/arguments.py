@@ -200,6 +200,35 @@ class Review:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Inspect:
+    """Show what a model makes of one file: its genres, and how they change over time; needs no Ray."""
+
+    output: ClassVar[str] = "picture"
+    track: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TRACK")]
+    """An audio file, on disk, in a bucket or on the web."""
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="RUN")]
+    """Folder that train wrote."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint=_UNSET)] = None
+    """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
+    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
+    """PNG to write: the log-mel, and below it the probabilities over time."""
+    crops: int = 24
+    """Windows over time; the genres are those that tag gives, whatever this is."""
+    timeout: float = DEFAULT_LIMITS.seconds
+    """Seconds that the file may take, from the store to its features, before it is given up."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crops <= 1000:
+            raise UserError(f"crops is {self.crops}: give 1 to 1000")
+        Limits(self.timeout)  # refuses what makes no sense
+
+    @property
+    def picture(self) -> str | None:
+        """What is written, if anything."""
+        return self.plot
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduce(Job):
     """Train and score every system on FEATURES, the report's and better ones, and write one table of them to REPORT."""
 
@@ -262,7 +291,7 @@ class Demo(Job):
     """Folder to write; run again, only what is missing is done."""
 
 
-JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review]] = {
+JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review] | type[Inspect]] = {
     "fetch": Fetch,
     "extract": Extract,
     "train": Train,
@@ -270,6 +299,7 @@ JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review]] = {
     "tag": Tag,
     "untag": Untag,
     "review": Review,
+    "inspect": Inspect,
     "reproduce": Reproduce,
     "tune": Tune,
     "demo": Demo,

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from genreray import arguments, storage, submitted
-from genreray.arguments import Demo, Evaluate, Extract, Fetch, Job, Reproduce, Review, Tag, Train, Tune, Untag
-from genreray.cli_local import review
+from genreray.arguments import Demo, Evaluate, Extract, Fetch, Inspect, Job, Reproduce, Review, Tag, Train, Tune, Untag
+from genreray.cli_local import inspect, review
 from genreray.errors import UserError, user_error_in
 from genreray.interrupts import Interrupts
 from genreray.progress import Progress
@@ -55,7 +55,8 @@ def _stop_writing() -> None:
 def run(argv: list[str], console: Console) -> int:
     """Run one job and return its exit code; raises UserError where it cannot be done as asked."""
     job = arguments.parse(argv)
-    submitted.check_output(getattr(job, job.output))
+    if (output := getattr(job, job.output)) is not None:
+        submitted.check_output(output)
     functions: dict[type[Any], Callable[[Any, Console], int]] = {
         Fetch: fetch,
         Extract: extract,
@@ -64,6 +65,7 @@ def run(argv: list[str], console: Console) -> int:
         Tag: tag,
         Untag: untag,
         Review: review,
+        Inspect: inspect,
         Reproduce: reproduce,
         Tune: tune,
         Demo: demo,
