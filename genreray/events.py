@@ -6,11 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import masked_crc32c
-from tensorboardX.summary import hparams, scalar
-
 from genreray import storage
 from genreray.dimensions import Point
 from genreray.trials import METRICS, Trial
@@ -18,6 +13,8 @@ from genreray.trials import METRICS, Trial
 FOLDER = "tensorboard"
 FILE_NAME = "events.out.tfevents.genreray"  # TensorBoard looks for names with tfevents in them
 _VERSION = "brain.Event:2"
+
+# tensorboardX is imported where it is used: its import changes the environment of the process.
 
 
 class TensorBoard:
@@ -33,26 +30,31 @@ class TensorBoard:
 
     def begin(self, trial: Trial) -> None:
         """Begin the trial's events with its settings; one that goes on tells its epochs again."""
-        first = Event(wall_time=time.time(), file_version=_VERSION)
-        names = dict.fromkeys(METRICS, 0.0)
-        self._events[trial.trial_id] = [_record(first), *map(_record_of, hparams(_plain(trial.config), names)[:2])]
+        from tensorboardX.summary import hparams
+
+        about = hparams(_plain(trial.config), dict.fromkeys(METRICS, 0.0))[:2]
+        self._events[trial.trial_id] = [_record(file_version=_VERSION), *(_record(summary=part) for part in about)]
         self._epochs[trial.trial_id] = set()
         self._write(trial.trial_id)
 
     def epoch(self, trial_id: str, epoch: Mapping[str, Any]) -> None:
         """Add the numbers of an epoch, each once."""
+        from tensorboardX.summary import scalar
+
         number = int(epoch["epoch"])
         if number in self._epochs[trial_id]:
             return
         self._epochs[trial_id].add(number)
         values = {name: value for name, value in epoch.items() if name != "epoch"}
-        self._events[trial_id] += [_record_of(scalar(name, value), number) for name, value in values.items()]
+        self._events[trial_id] += [_record(summary=scalar(*value), step=number) for value in values.items()]
         self._write(trial_id)
 
     def end(self, trial: Trial) -> None:
         """Say that the trial has ended."""
+        from tensorboardX.summary import hparams
+
         if trial.trial_id in self._events:
-            self._events[trial.trial_id].append(_record_of(hparams({}, {})[2]))
+            self._events[trial.trial_id].append(_record(summary=hparams({}, {})[2]))
             self._write(trial.trial_id)
 
     def _write(self, trial_id: str) -> None:
@@ -68,12 +70,11 @@ def _plain(point: Point) -> dict[str, Any]:
     }
 
 
-def _record_of(summary: Summary, step: int = 0) -> bytes:
-    return _record(Event(wall_time=time.time(), step=step, summary=summary))
-
-
-def _record(event: Event) -> bytes:
+def _record(**fields: Any) -> bytes:
     """Return an event as TensorFlow frames records: length, its checksum, the event, its checksum."""
-    data: bytes = event.SerializeToString()
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    data: bytes = Event(wall_time=time.time(), **fields).SerializeToString()
     length = struct.pack("<Q", len(data))
     return b"".join([length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))])

@@ -40,7 +40,7 @@ def test_any_point_of_a_networks_space_builds_it(name):
         for value in dimension.values:
             point = {**space.draw(family.space, generator), field: value}
             config, _ = space.apply(point, family)
-            model = standardised(models.build(name, config, SMALL, FRAMES, 3))
+            model = standardised(models.build(name, config, SMALL, FRAMES, 3)).eval()
             assert model(inputs_of(model, n=2)).shape == (2, 3)
 
 
