@@ -1,11 +1,11 @@
 """The flags of each job, made from dataclasses: a field is a flag, its docstring the flag's help."""
 
 import dataclasses
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from genreray import models, winner
+from genreray import models
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.featureset import Labels
@@ -14,7 +14,6 @@ from genreray.isolation import DEFAULT_LIMITS, Limits
 from genreray.outputs import Wanted
 from genreray.recipe import TrainingConfig
 from genreray.search_plan import SearchPlan
-from genreray.space import default_configs
 
 FeatureFlags = Annotated[FeatureConfig, tyro.conf.arg(name="")]
 TrainingFlags = Annotated[TrainingConfig, tyro.conf.arg(name="")]
@@ -304,57 +303,3 @@ JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review] | type[Insp
     "tune": Tune,
     "demo": Demo,
 }
-
-
-def parse(argv: list[str]) -> Any:
-    """Return the job that the command line asks for, as an instance of one of the classes above.
-
-    Raises UserError for values that no job takes; exits with 2 for flags that there are not, with 0 after --help.
-    """
-    types = {**JOBS, "train": _train_of(argv)}
-    commands = tuple(Annotated[job, tyro.conf.subcommand(name=name)] for name, job in types.items())
-    union: Any = commands[0]
-    for command in commands[1:]:
-        union = union | command
-    return tyro.cli(
-        union,
-        args=argv,
-        prog="genreray",
-        description="Music genre classification as distributed batch jobs on Ray.",
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
-    )
-
-
-def _train_of(argv: list[str]) -> type[Job]:
-    """Return Train with the flags and defaults of the model that the command line names, or of its --config."""
-    if argv[:1] != ["train"]:
-        argv = []
-    model, config = _said(argv, "--model"), _said(argv, "--config")
-    if config is not None:
-        return _train_with(winner.read(config, model))
-    family = models.family(model or DEFAULT_MODEL)
-    return _train_with(winner.Winner(model or DEFAULT_MODEL, default_configs(family)))
-
-
-def _said(argv: list[str], flag: str) -> str | None:
-    """Return the value of a flag, found before parsing as it decides which other flags there are, or their defaults."""
-    for i, word in enumerate(argv):
-        if word.startswith(f"{flag}="):
-            return word.removeprefix(f"{flag}=")
-        if word == flag and i + 1 < len(argv):
-            return argv[i + 1]
-    return None
-
-
-def _train_with(start: winner.Winner) -> type[Job]:
-    """Return Train with the flags of one architecture, and the settings that they begin from."""
-    model, training = start.configs
-    flags: list[Any] = [
-        ("model", Annotated[str, tyro.conf.arg(metavar="NAME")], dataclasses.field(default=start.model)),
-        ("labels", Labels, dataclasses.field(default=start.labels)),
-        ("training", TrainingFlags, dataclasses.field(default=training)),
-        ("architecture", Annotated[type(model), tyro.conf.arg(name="")], dataclasses.field(default=model)),
-    ]
-    made = dataclasses.make_dataclass("Train", flags, bases=(Train,), frozen=True, kw_only=True)
-    made.__doc__ = Train.__doc__
-    return made

@@ -9,9 +9,10 @@ from rich.console import Console
 
 from genreray import arguments, storage, submitted
 from genreray.arguments import Demo, Evaluate, Extract, Fetch, Inspect, Job, Reproduce, Review, Tag, Train, Tune, Untag
-from genreray.cli_local import inspect, review
+from genreray.cli_local import fetch, inspect, review, untag
 from genreray.errors import UserError, user_error_in
 from genreray.interrupts import Interrupts
+from genreray.parsing import parse
 from genreray.progress import Progress
 from genreray.summary import TOO_MANY_FAILED, Summary, finish, finish_files, show_systems
 
@@ -54,7 +55,7 @@ def _stop_writing() -> None:
 
 def run(argv: list[str], console: Console) -> int:
     """Run one job and return its exit code; raises UserError where it cannot be done as asked."""
-    job = arguments.parse(argv)
+    job = parse(argv)
     if (output := getattr(job, job.output)) is not None:
         submitted.check_output(output)
     functions: dict[type[Any], Callable[[Any, Console], int]] = {
@@ -71,32 +72,6 @@ def run(argv: list[str], console: Console) -> int:
         Demo: demo,
     }
     return next(function for kind, function in functions.items() if isinstance(job, kind))(job, console)
-
-
-def fetch(job: Fetch, console: Console) -> int:
-    """Run `genreray fetch`."""
-    import time
-
-    from genreray.fetch import fetch as fetch_archive
-    from genreray.fetch.room import human
-
-    started = time.perf_counter()
-    done = fetch_archive(
-        job.archive, job.dest, console, base_url=job.base_url, cache=job.cache, keep_archive=job.keep_archive
-    )
-    facts: dict[str, Any] = {
-        "files": len(done.files),
-        "size": human(done.size),
-        "downloaded_now": human(done.received),
-        "unpacked_now": done.written,
-    }
-    if done.archive:
-        facts["archive"] = done.archive
-    if not done.written and not done.received:
-        console.print("all of it is there: nothing to do")
-    # No summary.json: fetch.json beside the folder says what is in it.
-    Summary("fetch", done.folder, time.perf_counter() - started, {}, facts).show(console)
-    return 0
 
 
 def extract(job: Extract, console: Console) -> int:
@@ -244,20 +219,6 @@ def tag(job: Tag, console: Console) -> int:
     summary = Summary("tag", storage.absolute(job.tags), outcome.seconds, outcome.counts, facts)
     code = finish(summary, storage.join(job.tags, outputs.SUMMARY_FILE), console, job.max_failed)
     return code or finish_files(outcome.facts.get("files", {}), job.max_failed, "written.csv")
-
-
-def untag(job: Untag, console: Console) -> int:
-    """Run `genreray untag`."""
-    import time
-
-    from genreray.outputs import files
-
-    started = time.perf_counter()
-    counts = files.restore(job.tags, Progress(console, "untag", "files"))
-    # No summary.json, which is the one of tag: untagged.csv has a row for each file.
-    facts = {"files": counts, "table": storage.join(storage.absolute(job.tags), files.UNTAGGED_FILE)}
-    Summary("untag", storage.absolute(job.tags), time.perf_counter() - started, {}, facts).show(console)
-    return finish_files(counts, 0, files.UNTAGGED_FILE)
 
 
 def reproduce(job: Reproduce, console: Console) -> int:

@@ -1,9 +1,14 @@
-"""The jobs of the command that look at what is there, and need no Ray: review and inspect."""
+"""The jobs of the command that need no Ray, from their flags to their last screen and exit code."""
+
+from typing import Any
 
 from rich.console import Console
 
-from genreray.arguments import Inspect, Review
+from genreray import storage, submitted
+from genreray.arguments import Fetch, Inspect, Review, Untag
 from genreray.isolation import Limits
+from genreray.progress import Progress
+from genreray.summary import Summary, finish_files
 
 BROKEN = 1  # the exit code of inspect where the file cannot be used
 
@@ -12,9 +17,7 @@ def review(job: Review, console: Console) -> int:
     """Run `genreray review`."""
     import time
 
-    from genreray import submitted
     from genreray.review import write_page
-    from genreray.summary import Summary
 
     started = time.perf_counter()
     if job.page is not None:
@@ -42,3 +45,43 @@ def inspect(job: Inspect, console: Console) -> int:
         inspection_screen.write_picture(found, job.plot)
         console.print(f"picture   {job.plot}", markup=False, soft_wrap=True)
     return 0
+
+
+def fetch(job: Fetch, console: Console) -> int:
+    """Run `genreray fetch`."""
+    import time
+
+    from genreray.fetch import fetch as fetch_archive
+    from genreray.fetch.room import human
+
+    started = time.perf_counter()
+    done = fetch_archive(
+        job.archive, job.dest, console, base_url=job.base_url, cache=job.cache, keep_archive=job.keep_archive
+    )
+    facts: dict[str, Any] = {
+        "files": len(done.files),
+        "size": human(done.size),
+        "downloaded_now": human(done.received),
+        "unpacked_now": done.written,
+    }
+    if done.archive:
+        facts["archive"] = done.archive
+    if not done.written and not done.received:
+        console.print("all of it is there: nothing to do")
+    # No summary.json: fetch.json beside the folder says what is in it.
+    Summary("fetch", done.folder, time.perf_counter() - started, {}, facts).show(console)
+    return 0
+
+
+def untag(job: Untag, console: Console) -> int:
+    """Run `genreray untag`."""
+    import time
+
+    from genreray.outputs import files
+
+    started = time.perf_counter()
+    counts = files.restore(job.tags, Progress(console, "untag", "files"))
+    # No summary.json, which is the one of tag: untagged.csv has a row for each file.
+    facts = {"files": counts, "table": storage.join(storage.absolute(job.tags), files.UNTAGGED_FILE)}
+    Summary("untag", storage.absolute(job.tags), time.perf_counter() - started, {}, facts).show(console)
+    return finish_files(counts, 0, files.UNTAGGED_FILE)

@@ -12,9 +12,10 @@ import soundfile as sf
 from making import SMALL, feature_rows, write_features
 
 from genreray import arguments, cli
-from genreray.arguments import JOBS, parse
+from genreray.arguments import JOBS
 from genreray.features import FeatureConfig
 from genreray.models.mel_cnn import MelCnnConfig
+from genreray.parsing import parse
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from kuberay import RAY_JOB
 
-from genreray import __version__, arguments
+from genreray import __version__, parsing
 
 ROOT = Path(__file__).parent.parent
 CLUSTER = ROOT / "cluster.yaml"
@@ -120,7 +120,7 @@ def test_a_ray_job_is_one_that_kuberay_takes(path):
         assert group["minReplicas"] == group["replicas"] == 0 < group["maxReplicas"]
     python, script, *argv = shlex.split(spec["entrypoint"])
     assert (python, script) == ("python", f"jobs/{path.stem}.py")
-    asked = arguments.parse([path.stem, *argv])
+    asked = parsing.parse([path.stem, *argv])
     assert getattr(asked, asked.output).startswith("s3://")
     gpus = sum("nvidia.com/gpu" in str(group) for group in cluster["workerGroupSpecs"])
     assert (getattr(asked, "gpu", "auto") == "yes") == bool(gpus)

@@ -13,7 +13,7 @@ import torch
 from making import failed_row, feature_rows, write_features
 
 from benchmarks.quality import Quality
-from genreray import arguments, models, space, tables, trials, winner
+from genreray import arguments, models, parsing, space, tables, trials, winner
 from genreray.errors import FileOutcome, Status
 from genreray.features import FeatureConfig
 from genreray.parts import Parts
@@ -63,7 +63,7 @@ def test_every_command_line_parses(page, argv, tmp_path, monkeypatch):
     if "--config" in argv:
         best = winner.Winner("mel_cnn", space.default_configs(models.family("mel_cnn")))
         winner.write(argv[argv.index("--config") + 1], best)
-    assert isinstance(arguments.parse(argv), arguments.JOBS[argv[0]])
+    assert isinstance(parsing.parse(argv), arguments.JOBS[argv[0]])
 
 
 def test_each_job_is_shown_in_the_readme():
@@ -217,7 +217,7 @@ def test_the_model_of_ones_own_is_a_module_that_works(tmp_path, monkeypatch):
     (tmp_path / "mypackage").mkdir()
     (tmp_path / "mypackage" / "mymodel.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    job = arguments.parse(["train", "a", "b", "--model", "mypackage.mymodel", "--filters", "3", "5"])
+    job = parsing.parse(["train", "a", "b", "--model", "mypackage.mymodel", "--filters", "3", "5"])
     model = models.build(job.model, job.architecture, FeatureConfig(n_mels=16, n_mfcc=8), 40, 4)
     crops = {name: torch.zeros(3, 16 if name == "mel" else 8, 40, dtype=torch.uint8) for name in model.inputs}
     assert model(crops).shape == (3, 4)

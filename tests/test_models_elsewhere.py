@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from genreray import arguments, checkpoint, models, space
+from genreray import checkpoint, models, parsing, space
 from genreray.checkpoint import Settings
 from genreray.dimensions import Choice
 from genreray.errors import UserError
@@ -117,7 +117,7 @@ def test_its_space_is_searched_or_one_around_its_learning_rate(write):
 
 def test_its_settings_are_flags(write):
     write("theirs/mean.py", MODEL)
-    job = arguments.parse(["train", "a", "b", "--model", "theirs.mean", "--widths", "3", "5", "--l2", "0.1"])
+    job = parsing.parse(["train", "a", "b", "--model", "theirs.mean", "--widths", "3", "5", "--l2", "0.1"])
     assert dataclasses.asdict(job.architecture) == {
         "optimizer": "adam",
         "learning_rate": 1e-3,

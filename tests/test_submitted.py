@@ -1,8 +1,9 @@
 import pytest
 
 from genreray import cli
-from genreray.arguments import JOBS, parse
+from genreray.arguments import JOBS
 from genreray.errors import UserError
+from genreray.parsing import parse
 from genreray.submitted import check_output
 
 
@@ -29,10 +30,11 @@ def test_other_processes_write_where_they_are():
 @pytest.mark.parametrize("name", JOBS)
 def test_every_job_is_checked_before_it_does_anything(submitted, capsys, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    source = {"fetch": ["fma-small"], "demo": [], "untag": []}.get(name, ["music"])
-    needed = ["--checkpoint", "run"] if name in ("evaluate", "tag") else []
-    assert cli.main([name, *source, "output", *needed]) == cli.BAD_INPUT
+    source = {"fetch": ["fma-small"], "demo": [], "untag": [], "review": []}.get(name, ["music"])
+    target = ["--plot", "output"] if name == "inspect" else ["output"]
+    needed = ["--checkpoint", "run"] if name in ("evaluate", "tag", "inspect") else []
+    assert cli.main([name, *source, *target, *needed]) == cli.BAD_INPUT
     assert capsys.readouterr().err.startswith("genreray: output is relative")
     assert list(tmp_path.iterdir()) == []
-    job = parse([name, *source, "output", *needed])
+    job = parse([name, *source, *target, *needed])
     assert getattr(job, job.output) == "output"

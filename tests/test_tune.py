@@ -10,7 +10,7 @@ import ray.util
 from making import GENRES, feature_rows, write_features
 from rich.console import Console
 
-from genreray import arguments, checkpoint, cli, trial_folder, trials, tune_folder
+from genreray import checkpoint, cli, parsing, trial_folder, trials, tune_folder
 from genreray.cluster import Cluster
 from genreray.errors import UserError
 from genreray.progress import Progress
@@ -135,7 +135,7 @@ def test_the_command_says_what_was_found_and_the_others_take_it(searched, space,
     assert (summary["trials"], summary["failed"], summary["best_trial"]) == (N_TRIALS, 1, "0002")
     assert summary["test"]["accuracy"] == done.found.winner.test["accuracy"]
     assert "0002" in (folder / "run" / "report.html").read_text()
-    job = arguments.parse(["train", features, str(folder / "again"), "--config", str(folder / "run" / "best.json")])
+    job = parsing.parse(["train", features, str(folder / "again"), "--config", str(folder / "run" / "best.json")])
     assert (job.model, job.architecture.learning_rate, job.training.epochs) == ("mel_cnn", 3e-3, EPOCHS)
 
 

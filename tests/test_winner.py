@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from genreray import models, space, winner
-from genreray.arguments import parse
 from genreray.errors import UserError
 from genreray.models import elsewhere
+from genreray.parsing import parse
 from genreray.space import Configs
 from genreray.winner import Winner
 
