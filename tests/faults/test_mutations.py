@@ -82,31 +82,52 @@ def extract_all(files):
 
 
 @pytest.fixture
-def decoder(tmp_path):
-    """The process that is to decode all, started anew; what mpg123 says of each damaged frame goes to a file."""
-    while isolation._idle:
-        isolation._idle.pop().end()
+def decoders(tmp_path, monkeypatch):
+    """What each process that decoded held at most, in MiB, when they are ended; the first is started anew.
+
+    What mpg123 says of each damaged frame goes to a file.
+    """
+    most, end = [], isolation._Process.end
+
+    def measured(process):
+        status = Path(f"/proc/{process._process.pid}/status").read_text()
+        if "VmHWM:" in status:  # else it has ended by itself
+            most.append(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+        end(process)
+
+    def end_all():
+        while isolation._idle:
+            isolation._idle.pop().end()
+
+    end_all()
+    monkeypatch.setattr(isolation._Process, "end", measured)
     stderr = os.dup(2)
     try:
         with (tmp_path / "log").open("wb") as file:
             os.dup2(file.fileno(), 2)
-        extract_all(["/nowhere"])
+        yield most, end_all
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-    (process,) = isolation._idle
-    yield process._process.pid
-    isolation._idle.pop().end()
+        end_all()
 
 
-def most_memory(pid):
-    """What a process has held at most, in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+@pytest.fixture
+def ended(monkeypatch):
+    """What ended a process, also where the file was done at the second attempt."""
+    found, attempt = [], isolation._attempt
+
+    def watched(*arguments, **options):
+        results, fault = attempt(*arguments, **options)
+        found.extend([fault] if fault else [])
+        return results, fault
+
+    monkeypatch.setattr(isolation, "_attempt", watched)
+    return found
 
 
 @pytest.mark.parametrize("count", [364, pytest.param(10_000, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])])
-def test_damaged_files_are_rows(count, decoder, tmp_path, capsys):
+def test_damaged_files_are_rows(count, decoders, ended, tmp_path, capsys):
     found = collections.defaultdict(collections.Counter)
     for first in range(0, count, BATCH):
         files = [tmp_path / str(number) for number in range(first, min(count, first + BATCH))]
@@ -122,12 +143,17 @@ def test_damaged_files_are_rows(count, decoder, tmp_path, capsys):
             assert (row["status"] == "ok") == ("mel" in row), what
             found[mutation][row["status"]] += 1
             file.unlink()
-    memory = most_memory(decoder)  # of the process that was there at the beginning
+    memory, end_all = decoders
+    end_all()
     with capsys.disabled():
-        print(f"\ninjected: {count:,} damaged files of {len(ALL)} formats; found: no crash, no hang, ", end="")
-        print(f"at most {memory:.0f} MiB of memory")
+        print(
+            f"\ninjected: {count:,} damaged files of {len(ALL)} formats; found: {len(ended)} crashes and hangs, ",
+            end="",
+        )
+        print(f"at most {max(memory):.0f} MiB of memory in {len(memory)} processes")
         for mutation, statuses in found.items():
             print(f"  {mutation:<20}", ", ".join(f"{status} {n:,}" for status, n in statuses.most_common()))
     assert sum(sum(statuses.values()) for statuses in found.values()) == count
     assert all(statuses["ok"] < sum(statuses.values()) for statuses in found.values())  # the damage was one
-    assert memory < 400
+    assert ended == []
+    assert max(memory) < 400
