@@ -106,6 +106,8 @@ def _status_table(counts: Mapping[str, int]) -> Table:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
+        if 0 < abs(value) < 0.01:  # a learning rate
+            return f"{value:.3g}"
         return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import re
 import subprocess
@@ -10,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 from making import SMALL, feature_rows, write_features
+from rich.console import Console
 
 from genreray import arguments, cli
 from genreray.arguments import JOBS
 from genreray.features import FeatureConfig
 from genreray.models.mel_cnn import MelCnnConfig
 from genreray.parsing import parse
+from genreray.summary import Summary
 
 ROOT = Path(__file__).parent.parent
 
@@ -221,6 +224,14 @@ def flat_defaults(job: type) -> list[tuple[str, object]]:
         nested = owners.get(field.name)
         found += flat_defaults(nested) if nested else [(field.name, field.default)]
     return found
+
+
+def test_the_last_screen_shows_small_numbers_too():
+    console = Console(file=io.StringIO(), width=200)
+    Summary("tune", "out", 1.0, {}, {"settings": {"rate": 5.991e-4, "l2": 1e-6, "mixup": 0.0, "loss": 1.25}}).show(
+        console
+    )
+    assert "settings  rate 0.000599, l2 1e-06, mixup 0.000, loss 1.250" in console.file.getvalue()
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault():
