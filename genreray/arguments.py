@@ -288,18 +288,3 @@ class Demo(Job):
     output: ClassVar[str] = "folder"
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")] = "demo"
     """Folder to write; run again, only what is missing is done."""
-
-
-JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review] | type[Inspect]] = {
-    "fetch": Fetch,
-    "extract": Extract,
-    "train": Train,
-    "evaluate": Evaluate,
-    "tag": Tag,
-    "untag": Untag,
-    "review": Review,
-    "inspect": Inspect,
-    "reproduce": Reproduce,
-    "tune": Tune,
-    "demo": Demo,
-}

@@ -55,8 +55,7 @@ class _Source:
     def readinto(self, room: Any) -> int:
         """Fill `room` with the next bytes and return how many there were, none where that fails.
 
-        libsndfile asks for each frame of an mp3 by a call or two: without this one, which soundfile tries first, they
-        take a tenth of the time of decoding.
+        soundfile tries this first, and libsndfile asks for each frame of an mp3: `read` would cost 6 % of decoding.
         """
         count = 0
         try:

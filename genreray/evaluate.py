@@ -61,16 +61,8 @@ def evaluate(
     names the confidence from which on labels are as accurate.
     Raises UserError where an input does not fit, the folder holds something else, or no track can be scored.
     """
-    features = FeatureSet.open(features_uri)
     settings = checkpoint.load_settings(checkpoint_uri, model)
-    if settings.statistics == checkpoint.FMA:
-        if fma_features is None:
-            raise UserError(
-                f"{checkpoint_uri} was trained on FMA's own MFCC statistics: give --fma-features features.csv"
-            )
-        features = with_fma_statistics(features, fma_features, settings.model)
-    elif fma_features is not None:
-        raise UserError(f"{checkpoint_uri} was not trained on FMA's own MFCC statistics: leave --fma-features out")
+    features = _open(features_uri, checkpoint_uri, settings, fma_features)
     several = settings.tree is not None
     if target_accuracy is not None and several:
         raise UserError("--target-accuracy is for one genre a track: with several, each has a threshold of its own")
@@ -102,6 +94,20 @@ def evaluate(
     if target_accuracy is None or isinstance(scores, MultiLabelScores):
         return Evaluated(scores, counts, n_unscored)
     return Evaluated(scores, counts, n_unscored, report.target(scores, target_accuracy))
+
+
+def _open(features_uri: str, checkpoint_uri: str, settings: Settings, fma_features: str | None) -> FeatureSet:
+    """Open the features, with FMA's own statistics where the checkpoint was trained on them."""
+    features = FeatureSet.open(features_uri)
+    if settings.statistics == checkpoint.FMA:
+        if fma_features is None:
+            raise UserError(
+                f"{checkpoint_uri} was trained on FMA's own MFCC statistics: give --fma-features features.csv"
+            )
+        return with_fma_statistics(features, fma_features, settings.model)
+    if fma_features is not None:
+        raise UserError(f"{checkpoint_uri} was not trained on FMA's own MFCC statistics: leave --fma-features out")
+    return features
 
 
 def _report(report_uri: str, known: pa.Table, settings: Settings, context: report.ReportContext) -> Scores:

@@ -64,6 +64,11 @@ def make_settings(
     return settings
 
 
+def identity(features_uri: str, settings: checkpoint.Settings) -> dict[str, Any]:
+    """Return what must be the same where a run goes on; not the versions: a newer torch may go on with an older's."""
+    return {"features_uri": features_uri, **{k: v for k, v in settings.to_json().items() if k != "versions"}}
+
+
 class _Trainer(TorchTrainer):  # type: ignore[misc]
     def _register_sigint_handler(self, controller: Any) -> None:
         """Leave Ctrl-C to the command: Ray Train's own handler takes half a minute where workers are being started."""

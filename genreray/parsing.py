@@ -6,9 +6,38 @@ from typing import Annotated, Any
 import tyro
 
 from genreray import models, winner
-from genreray.arguments import DEFAULT_MODEL, JOBS, Job, Train, TrainingFlags
+from genreray.arguments import (
+    DEFAULT_MODEL,
+    Demo,
+    Evaluate,
+    Extract,
+    Fetch,
+    Inspect,
+    Job,
+    Reproduce,
+    Review,
+    Tag,
+    Train,
+    TrainingFlags,
+    Tune,
+    Untag,
+)
 from genreray.featureset import Labels
 from genreray.space import default_configs
+
+JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review] | type[Inspect]] = {
+    "fetch": Fetch,
+    "extract": Extract,
+    "train": Train,
+    "evaluate": Evaluate,
+    "tag": Tag,
+    "untag": Untag,
+    "review": Review,
+    "inspect": Inspect,
+    "reproduce": Reproduce,
+    "tune": Tune,
+    "demo": Demo,
+}
 
 
 def parse(argv: list[str]) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from genreray import checkpoint, resume, storage, tables
@@ -11,6 +12,7 @@ STATE = "training"  # Ray Train's own folder in the run's
 SUMMARY = "summary.json"
 BEGUN = "run.json"
 _NAMES = {"train": "a training run", "tune": "a search"}
+_KINDS = {"train": "a run", "tune": "a search"}
 # Ray Train's marks, the first of which no listing shows.
 _MARKS = (".validate_storage_marker", "checkpoint_manager_snapshot.json")
 _TOP = (BEGUN, SUMMARY, resume.HISTORY, checkpoint.WEIGHTS, checkpoint.CONFIG)
@@ -51,19 +53,26 @@ def files(uri: str) -> list[str]:
     What the run was begun with comes last: without it, the rest would not be known for a run's.
     Raises UserError where there is something else.
     """
+    found = own_files(uri, "train", lambda name: name in _TOP or is_state(name))
+    return [*found[:-1], *(storage.join(uri, STATE, mark) for mark in _MARKS), *found[-1:]] if found else []
+
+
+def own_files(uri: str, job: str, is_ours: Callable[[str], bool]) -> list[str]:
+    """Return the URIs of all files in the folder `uri`, what the job began with last; none where it is not.
+
+    Raises UserError where one is not the job's by its name, or the folder is not one that the job has begun.
+    """
     found = dict(storage.list_files(uri)) if storage.exists(uri) else {}
     if not found:
         return []
+    kind, rest = _KINDS[job], "and --fresh deletes nothing else: give another folder"
     for name in found:
-        if name not in _TOP and not is_state(name):
-            raise UserError(
-                f"{uri} holds {name}, which is not part of a run, and --fresh deletes nothing else: give another folder"
-            )
+        if not is_ours(name):
+            raise UserError(f"{uri} holds {name}, which is not part of {kind}, {rest}")
     begun = storage.read_json(found[BEGUN]) if BEGUN in found else None
-    if not isinstance(begun, dict) or begun.get("job") != "train":
-        raise UserError(f"{uri} has no {BEGUN} of a run, and --fresh deletes nothing else: give another folder")
-    rest = [where for name, where in found.items() if name != BEGUN]
-    return [*rest, *(storage.join(uri, STATE, mark) for mark in _MARKS), found[BEGUN]]
+    if not isinstance(begun, dict) or begun.get("job") != job:
+        raise UserError(f"{uri} has no {BEGUN} of {kind}, {rest}")
+    return [*(where for name, where in found.items() if name != BEGUN), found[BEGUN]]
 
 
 def is_state(name: str) -> bool:

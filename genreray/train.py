@@ -10,7 +10,7 @@ from typing import Any
 from genreray import checkpoint, resume, run_folder, storage
 from genreray.cluster import Cluster, Gpu, Workers, plan_workers
 from genreray.featureset import FeatureSet, Labels
-from genreray.fitting import check_history, fit, make_settings
+from genreray.fitting import check_history, fit, identity, make_settings
 from genreray.labels import Learnable, learnable
 from genreray.models import ModelConfig
 from genreray.models.fitted import Fitted
@@ -71,12 +71,10 @@ def train(
     n_training, n_validation = (len(learnt.tracks[split]) for split in ("training", "validation"))
     settings = make_settings(features.config, learnt, model, model_config, config, statistics)
     n_parameters = sum(parameter.numel() for parameter in settings.build().parameters())
-    begun = {"features_uri": features.uri, **settings.to_json()}
-    del begun["versions"]  # a newer torch may go on with what an older one began
     if fresh:
         cluster.connect(progress.line)  # what cannot begin shall not delete
         run_folder.clear(run_uri)
-    run_folder.begin(run_uri, begun)
+    run_folder.begin(run_uri, identity(features.uri, settings))
     finished = run_folder.is_finished(run_uri)
     if not finished:
         progress.line(

@@ -23,7 +23,7 @@ from genreray.errors import UserError
 from genreray.evaluate import evaluate, is_reported
 from genreray.events import TensorBoard
 from genreray.featureset import FeatureSet
-from genreray.fitting import make_settings
+from genreray.fitting import identity, make_settings
 from genreray.labels import Learnable, learnable
 from genreray.mlflow_runs import MLflow
 from genreray.models.base import Family
@@ -170,14 +170,11 @@ def _prepare(features_uri: str, model: str, plan: SearchPlan) -> _Task:
 
 def _identity(task: _Task, plan: SearchPlan) -> dict[str, Any]:
     """Return what must be the same where a search goes on."""
-    begun = {
-        "features_uri": task.features.uri,
-        **task.settings().to_json(),
+    return {
+        **identity(task.features.uri, task.settings()),
         "space": spaces.space_to_json(task.space),
         "search": {"method": plan.search, "metric": plan.metric, "grace": plan.grace, "reduction": plan.reduction},
     }
-    del begun["versions"]  # a newer torch may go on with what an older one began
-    return begun
 
 
 def _search(ledger: Ledger, task: _Task, plan: SearchPlan, cluster: Cluster, progress: Progress, pool: Pool) -> None:

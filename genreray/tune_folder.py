@@ -1,7 +1,6 @@
 """A search's RUN as a folder: which of the files in it are a search's."""
 
 from genreray import checkpoint, events, predictions, report, resume, run_folder, storage, trial_folder, trials, winner
-from genreray.errors import UserError
 
 TEST = "test"  # the report on the winner's test split
 TEST_OF_DEFAULT = "test_of_default"  # that on the untuned default's
@@ -19,21 +18,7 @@ def files(uri: str) -> list[str]:
     What the search was begun with comes last: without it, the rest would not be known for a search's.
     Raises UserError where there is something else.
     """
-    found = dict(storage.list_files(uri)) if storage.exists(uri) else {}
-    if not found:
-        return []
-    for name in found:
-        if not _is_ours(name):
-            raise UserError(
-                f"{uri} holds {name}, which is not part of a search, and --fresh deletes nothing else: "
-                "give another folder"
-            )
-    begun = storage.read_json(found[run_folder.BEGUN]) if run_folder.BEGUN in found else None
-    if not isinstance(begun, dict) or begun.get("job") != "tune":
-        raise UserError(
-            f"{uri} has no {run_folder.BEGUN} of a search, and --fresh deletes nothing else: give another folder"
-        )
-    return [*(where for name, where in found.items() if name != run_folder.BEGUN), found[run_folder.BEGUN]]
+    return run_folder.own_files(uri, "tune", _is_ours)
 
 
 def clear(uri: str) -> None:

@@ -14,10 +14,9 @@ from making import SMALL, feature_rows, write_features
 from rich.console import Console
 
 from genreray import arguments, cli
-from genreray.arguments import JOBS
 from genreray.features import FeatureConfig
 from genreray.models.mel_cnn import MelCnnConfig
-from genreray.parsing import parse
+from genreray.parsing import JOBS, parse
 from genreray.summary import Summary
 
 ROOT = Path(__file__).parent.parent

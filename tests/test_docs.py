@@ -63,7 +63,7 @@ def test_every_command_line_parses(page, argv, tmp_path, monkeypatch):
     if "--config" in argv:
         best = winner.Winner("mel_cnn", space.default_configs(models.family("mel_cnn")))
         winner.write(argv[argv.index("--config") + 1], best)
-    assert isinstance(parsing.parse(argv), arguments.JOBS[argv[0]])
+    assert isinstance(parsing.parse(argv), parsing.JOBS[argv[0]])
 
 
 def test_each_job_is_shown_in_the_readme():
@@ -73,7 +73,7 @@ def test_each_job_is_shown_in_the_readme():
 
 def flags() -> set[str]:
     """Every flag of genreray; of train, those of all architectures."""
-    owners = [*arguments.JOBS.values(), arguments.FeatureConfig, arguments.TrainingConfig, arguments.Wanted]
+    owners = [*parsing.JOBS.values(), arguments.FeatureConfig, arguments.TrainingConfig, arguments.Wanted]
     owners.append(SearchPlan)
     owners += [family.config for family in models.MODELS.values()]
     owners.append(Quality)  # models.md shows how to measure with it

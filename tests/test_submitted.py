@@ -1,9 +1,8 @@
 import pytest
 
 from genreray import cli
-from genreray.arguments import JOBS
 from genreray.errors import UserError
-from genreray.parsing import parse
+from genreray.parsing import JOBS, parse
 from genreray.submitted import check_output
 
 
