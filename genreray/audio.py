@@ -39,6 +39,8 @@ class _Source:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        # libsndfile asks for each frame of an mp3: what is in memory, where nothing fails, is read without detour.
+        self.readinto = file.readinto if isinstance(file, io.BytesIO) else self._readinto
         self._left = MOST_READ
         self.fault: Exception | None = None
 
@@ -52,10 +54,10 @@ class _Source:
             self.fault = self.fault or error
         return content if self._goes_on() else b""
 
-    def readinto(self, room: Any) -> int:
+    def _readinto(self, room: Any) -> int:
         """Fill `room` with the next bytes and return how many there were, none where that fails.
 
-        soundfile tries this first, and libsndfile asks for each frame of an mp3: `read` would cost 6 % of decoding.
+        soundfile tries this first: `read` would cost 6 % of decoding.
         """
         count = 0
         try:

@@ -75,6 +75,15 @@ def test_a_genuine_clip_gives_what_librosa_gives_of_it(config):
     assert_librosas(found, y, config)
 
 
+def test_every_frame_of_the_mel_power_is_the_matrix_times_the_power_of_its_spectrum():
+    config = FeatureConfig()
+    y = noise(config.sr, 5.0)  # 216 frames: two whole blocks of spectra and a part of one
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(y.astype(np.float64), 1024), 2048)[::512]
+    power = np.abs(np.fft.rfft(frames * np.hanning(2049)[:-1])) ** 2
+    expected = librosa.filters.mel(sr=22050, n_fft=2048, n_mels=128).astype(np.float64) @ power.T
+    np.testing.assert_allclose(features.mel_power(y, config), expected, rtol=1e-4, atol=expected.max() * 1e-7)
+
+
 @pytest.mark.parametrize("n_samples", [2048, 22050, 22051, 22527, 22528, 22529])
 def test_odd_lengths_are_librosas(n_samples):
     y = sound(22050)[:n_samples]
