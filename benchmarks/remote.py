@@ -67,8 +67,10 @@ def _serve(ready: Connection, leave: int) -> None:
 
     import boto3
     from moto.server import ThreadedMotoServer
+    from werkzeug.serving import WSGIRequestHandler
 
     _keep_off(leave)
+    WSGIRequestHandler.protocol_version = "HTTP/1.1"  # keeps connections, as S3 does
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
