@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from genreray import storage
 from genreray.errors import UserError
 from genreray.trials import Trial, TrialStatus
 
@@ -15,6 +16,7 @@ class MLflow:
 
     def __init__(self, uri: str, name: str) -> None:
         """Find or make the experiment; raises UserError where that cannot be done."""
+        storage.refuse_password(uri, "--mlflow", "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
         try:
             tracking = importlib.import_module("mlflow.tracking")
         except ImportError as error:
@@ -24,7 +26,8 @@ class MLflow:
             found = self._client.get_experiment_by_name(name)
             self._experiment = found.experiment_id if found is not None else self._client.create_experiment(name)
         except Exception as error:  # of MLflow, or of whatever it reaches its store by
-            raise UserError(f"MLflow cannot write to {uri}: {str(error).splitlines()[0]}") from error
+            said = storage.without_secrets(str(error).splitlines()[0])
+            raise UserError(f"MLflow cannot write to {uri}: {said}") from error
         self._runs: dict[str, str] = {}
         self._told: set[tuple[str, int]] = set()
 

@@ -73,6 +73,12 @@ def test_mlflow_that_is_not_installed_is_one_line(monkeypatch):
         MLflow("file:///nowhere", "genreray mel_cnn")
 
 
+def test_an_mlflow_with_a_password_in_its_url_is_refused_without_showing_it():
+    with pytest.raises(UserError, match="^--mlflow holds a password, .*set MLFLOW_TRACKING_USERNAME") as caught:
+        MLflow("https://me:pass-word@host", "genreray mel_cnn")
+    assert "pass-word" not in str(caught.value)
+
+
 def test_mlflow_gets_a_run_for_each_trial(tmp_path, monkeypatch):
     tracking = pytest.importorskip("mlflow.tracking")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

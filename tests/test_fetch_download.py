@@ -120,6 +120,13 @@ def test_an_archive_that_is_not_there_is_asked_for_once(get, server, tmp_path):
     assert found(tmp_path) == {}
 
 
+def test_no_password_and_no_signature_is_shown(get, server, tmp_path):
+    with pytest.raises(UserError, match=r"^--base-url holds a password, .*: give it in ~/.netrc$"):
+        get(tmp_path, base_url="http://me:pass-word@host/fma")
+    with pytest.raises(UserError, match=r"\?X-Amz-Signature=\*\*\* cannot be downloaded: the server answers 404"):
+        get(tmp_path, "fma-full", base_url=f"{server.url}?X-Amz-Signature=0123abcd")
+
+
 def test_a_page_instead_of_the_archive_is_not_kept(publish, get, server, tmp_path):
     publish(zipped(FILES))
     server.files["fma_small.zip"] = b"<html>Please log in</html>"

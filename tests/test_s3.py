@@ -7,6 +7,7 @@ import time
 import traceback
 
 import buckets
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -139,11 +140,35 @@ def test_credentials_are_in_no_error(s3, bucket, unknown, monkeypatch):
         ),
         ("https://account/x?sv=2020&sig=abc%3D'", "https://account/x?sv=2020&sig=***'"),
         ("3: no file at s3://bucket/a@b:c.mp3?", "3: no file at s3://bucket/a@b:c.mp3?"),
+        ("no access for AKIAIOSFODNN7EXAMPLE to a bucket", "no access for *** to a bucket"),
     ],
 )
 def test_passwords_and_signatures_are_not_shown(text, shown):
     assert without_secrets(text) == shown
     assert reason(ValueError(text)) == f"ValueError: {shown}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("AWS_SESSION_TOKEN", "abcd-1234", "***"),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "abcd-1234", "***"),
+        ("RAY_AUTH_TOKEN", "abcd-1234", "***"),
+        ("MLFLOW_TRACKING_PASSWORD", "abcd-1234", "***"),
+        ("FSSPEC_SFTP_PASSWORD", "abcd-1234", "***"),
+        ("FSSPEC_FTP_PASSWORD", "a", "a"),  # or no sentence could be read
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/run/token", "/run/token"),
+        ("AWS_PROFILE", "music", "music"),
+    ],
+)
+def test_what_is_a_credential_in_the_environment_is_not_shown(monkeypatch, name, value, shown):
+    monkeypatch.setenv(name, value)
+    assert without_secrets(f"denied to {value} here") == f"denied to {shown} here"
+
+
+def test_what_is_a_credential_in_the_settings_of_fsspec_is_not_shown(monkeypatch):
+    monkeypatch.setitem(fsspec.config.conf, "sftp", {"password": "pass-word", "username": "somebody", "port": 22})
+    assert without_secrets("somebody, pass-word, 22") == "somebody, ***, 22"
 
 
 def test_no_traceback_shows_what_the_store_said(s3, bucket, monkeypatch):
@@ -164,7 +189,7 @@ def test_no_traceback_shows_what_the_store_said(s3, bucket, monkeypatch):
 
 def test_an_endpoint_with_a_password_is_refused_without_showing_it(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:pass-word@minio:9000")
-    with pytest.raises(UserError, match="^AWS_ENDPOINT_URL holds a password, which S3 has no use for"):
+    with pytest.raises(UserError, match="^AWS_ENDPOINT_URL holds a password, which logs would show"):
         storage.exists("s3://bucket/a")
 
 

@@ -50,6 +50,7 @@ def fetch(
     Raises UserError: no such archive; a server that cannot be reached or has another file; a wrong checksum; no room.
     """
     archive = archives.find(name)
+    storage.refuse_password(base_url, "--base-url", "give it in ~/.netrc")
     dest = storage.absolute(dest)
     folder, mark = storage.join(dest, archive.folder), storage.join(dest, f"{archive.folder}.fetch.json")
     for uri in (dest, folder):

@@ -13,7 +13,7 @@ from genreray.errors import UserError
 from genreray.fetch.archives import MIB, Archive
 from genreray.fetch.room import human, not_written
 from genreray.progress import Progress
-from genreray.storage.reasons import reason
+from genreray.storage.reasons import reason, without_secrets
 
 _ATTEMPTS = 6  # in a row that bring nothing
 _FIRST_PAUSE = 1.0  # seconds; doubles with each of them
@@ -64,7 +64,7 @@ class Download:
         is_hopeless = isinstance(error, ValueError | requests.TooManyRedirects)  # a URL that is none
         if failures >= _ATTEMPTS or is_hopeless:
             kept = f"; {human(self.have)} are kept: the same command goes on from there" if self.have else ""
-            raise UserError(f"{url} cannot be downloaded: {_why(error)}{kept}") from error
+            raise UserError(f"{without_secrets(url)} cannot be downloaded: {_why(error)}{kept}") from error
         pause = _FIRST_PAUSE * 2 ** (failures - 1)
         Progress(self.console, "download").line(
             f"{self.archive.file}: {_why(error)} at {human(self.have)} of {human(self.size)}, again in {pause:g} s"
@@ -102,7 +102,8 @@ class Download:
         elif status == 200 and length.isdecimal():
             self._expect(int(length), response.url)
         if status not in (200, 206):
-            raise UserError(f"{response.url} cannot be downloaded: the server answers {status} {response.reason}")
+            url = without_secrets(response.url)  # of where a mirror sent us, which may be signed
+            raise UserError(f"{url} cannot be downloaded: the server answers {status} {response.reason}")
         if start > self.have:
             raise requests.ConnectionError(f"the server sends what follows {human(start)} instead")
         return start
@@ -110,7 +111,10 @@ class Download:
     def _expect(self, size: int, url: str) -> None:
         """Take the size that the server states; raise UserError where it is another file's, a page of an error's."""
         if abs(size - self.archive.size) > _TOLERANCE * self.archive.size:
-            raise UserError(f"{url} is no {self.archive.file}: it has {human(size)} and not {human(self.archive.size)}")
+            raise UserError(
+                f"{without_secrets(url)} is no {self.archive.file}: it has {human(size)} and not "
+                f"{human(self.archive.size)}"
+            )
         self.size = self._least = size
         if self.have >= size:  # and it is not the archive, or it would not have been asked for
             raise wrong(self.part, self._sha1.hexdigest(), self.archive)

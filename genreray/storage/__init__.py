@@ -16,7 +16,7 @@ from genreray.storage.removing import delete, delete_files
 from genreray.storage.rewriting import Rewriting, Stamp, check_rewritable, remove_left_over, rewriting, stamp
 from genreray.storage.s3 import check_buckets
 from genreray.storage.streams import output_filesystem
-from genreray.storage.uris import absolute, is_local, join, name, parent, relative
+from genreray.storage.uris import absolute, is_local, join, name, parent, refuse_password, relative
 from genreray.storage.writing import check_writable, make_folder, write_bytes, write_pieces
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "read_bytes",
     "read_first",
     "read_json",
+    "refuse_password",
     "relative",
     "remove_left_over",
     "rewriting",

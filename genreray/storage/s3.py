@@ -10,7 +10,7 @@ import fsspec
 
 from genreray.errors import UserError
 from genreray.storage.reasons import reason
-from genreray.storage.uris import split
+from genreray.storage.uris import refuse_password, split
 
 # Attempts for a request, where neither AWS_MAX_ATTEMPTS nor AWS_RETRY_MODE says otherwise. With 5 % of requests
 # failing, one of a hundred million fails so often in a row.
@@ -56,8 +56,7 @@ def options(uri: str) -> dict[str, Any]:
     if not is_s3(uri):
         return {}
     for name in _ENDPOINTS:
-        if "@" in os.environ.get(name, "").partition("://")[2].partition("/")[0]:
-            raise UserError(f"{name} holds a password, which S3 has no use for and logs would show: leave it out")
+        refuse_password(os.environ.get(name, ""), name, "leave it out, as S3 has no use for it")
     given: dict[str, Any] = {"use_listings_cache": False}  # other processes write too
     if "config_kwargs" not in fsspec.config.conf.get("s3", {}):
         retries: dict[str, Any] = {}

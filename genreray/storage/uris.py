@@ -35,6 +35,12 @@ def absolute(uri: str) -> str:
     return scheme + path.rstrip("/")
 
 
+def refuse_password(url: str, name: str, instead: str) -> None:
+    """Raise UserError where `url`, given as `name`, has a user or a password before its host: logs would show it."""
+    if "@" in split(url)[1].partition("/")[0]:
+        raise UserError(f"{name} holds a password, which logs would show: {instead}")
+
+
 def join(uri: str, *parts: str) -> str:
     """Return the URI of something below `uri`."""
     scheme, path = split(local_path(uri) if uri.startswith(_FILE) else uri)
