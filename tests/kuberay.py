@@ -1,7 +1,8 @@
 """What a RayJob of KubeRay 1.6 may say, as JSON schema: the fields that deploy/kuberay uses, and no others.
 
 Types and names are those of KubeRay's custom resource (ray.io/v1) and of Kubernetes 1.34; a name that is not here is an
-error, as `kubectl` with strict validation makes it one.
+error, as `kubectl` with strict validation makes it one. The files were also held against the definitions that KubeRay
+1.6.0, 1.6.2 and 1.7.0 install, which are too large to be kept here.
 """
 
 from typing import Any
