@@ -9,6 +9,7 @@ from typing import Any
 
 from genreray import checkpoint, resume, run_folder, storage
 from genreray.cluster import Cluster, Gpu, Workers, plan_workers
+from genreray.errors import UserError
 from genreray.featureset import FeatureSet, Labels
 from genreray.fitting import check_history, fit, identity, make_settings
 from genreray.labels import Learnable, learnable
@@ -138,7 +139,8 @@ def _epoch_lines(run_uri: str, n_epochs: int, progress: Progress) -> Iterator[No
     def watch() -> None:
         nonlocal shown
         while not stop.wait(_POLL):
-            shown = show(shown)
+            with contextlib.suppress(UserError):  # of a store that may answer the next time
+                shown = show(shown)
 
     thread = threading.Thread(target=watch, name="epochs", daemon=True)
     thread.start()

@@ -1,6 +1,8 @@
 import dataclasses
+import io
 import json
 import math
+import time
 
 import pytest
 from making import GENRES, SMALL, feature_row, feature_rows, write_features
@@ -102,6 +104,24 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(finished, fea
         (pytest.approx(epoch["training_loss"], rel=1e-4), pytest.approx(epoch["validation_loss"], rel=1e-4))
         for epoch in whole.history
     ]
+
+
+def test_a_store_that_does_not_answer_for_a_while_does_not_end_the_lines(faulty):
+    said = io.StringIO()
+    epoch = {"epoch": 1, "training_loss": 1.0, "validation_loss": 1.0, "seconds": 1.0}
+    epoch |= {"training_accuracy": 0.5, "validation_accuracy": 0.5}
+    with train_module._epoch_lines("faulty://run", 2, Progress(Console(file=said), "train")):
+        store = faulty("exists", OSError("no answer"), OSError("no answer"))
+        wait_until(lambda: store.calls >= 2)
+        resume.write_history("faulty://run", [epoch])
+        wait_until(lambda: "epoch   1/2" in said.getvalue())
+
+
+def wait_until(is_so):
+    until = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_two_workers_on_two_cpus_see_every_validation_track(ray_session, features, tmp_path):
