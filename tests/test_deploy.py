@@ -93,6 +93,32 @@ def test_the_head_runs_no_tasks_and_workers_are_spot_from_none():
     assert workers["gpu"]["resources"] == {"CPU": 0}  # or the autoscaler takes them for extraction too
 
 
+@pytest.fixture(scope="module")
+def instance():
+    """What EC2 takes for the start of an instance, as its client knows it."""
+    import botocore.session
+
+    return botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+
+
+def faults_of(instance, config: dict) -> str:
+    from botocore.validate import ParamValidator
+
+    return ParamValidator().validate({**config, "MinCount": 1, "MaxCount": 1}, instance).generate_report()
+
+
+@pytest.mark.parametrize("kind", ["head", "cpu", "gpu"])
+def test_nodes_are_ones_that_aws_can_start(instance, kind):
+    config = load(CLUSTER)["available_node_types"][kind]["node_config"]
+    assert faults_of(instance, config) == ""
+    assert config["InstanceType"] in instance.members["InstanceType"].enum
+    assert 'Unknown parameter in input: "InstanceTyp"' in faults_of(instance, {**config, "InstanceTyp": "t3.nano"})
+    profiles = re.findall(r"# (IamInstanceProfile: .*)", CLUSTER.read_text())  # as somebody will have them
+    assert len(profiles) == 3
+    for profile in profiles:
+        assert faults_of(instance, {**config, **yaml.safe_load(profile)}) == ""
+
+
 def test_all_nodes_have_the_machine_image_that_is_named():
     """Left out, Ray takes one from a list of its own, which is years old."""
     types = load(CLUSTER)["available_node_types"].values()
