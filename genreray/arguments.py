@@ -167,6 +167,8 @@ class Tag(CatalogJob):
     """Folder that train wrote; the features are computed with its settings."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint=_UNSET)] = None
     """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
+    coverage: int = 1
+    """Clips spread evenly over each track, whose probabilities are averaged; 1 is the middle of the track alone."""
     top_k: int = 3
     """Genres of each track in tags.csv, best first; of a model trained with --labels genres, all above thresholds."""
     embedding: bool = False
@@ -211,6 +213,8 @@ class Inspect:
     """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
     plot: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=_UNSET)] = None
     """PNG to write: the log-mel, and below it the probabilities over time."""
+    coverage: int = 1
+    """Clips spread evenly over the track, as tag --coverage takes them; 1 is the middle of the track alone."""
     crops: int = 24
     """Windows over time; the genres are those that tag gives, whatever this is."""
     timeout: float = DEFAULT_LIMITS.seconds

@@ -210,6 +210,7 @@ def tag(job: Tag, console: Console) -> int:
         progress=Progress(console, "tag"),
         wanted=job.wanted,
         embedding=job.embedding,
+        coverage=job.coverage,
         model=job.model,
         limits=job.limits,
         retry_failed=job.retry_failed,

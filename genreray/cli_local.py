@@ -36,7 +36,12 @@ def inspect(job: Inspect, console: Console) -> int:
 
     inspection_screen.check_picture(job.plot)
     found = inspection.inspect(
-        job.track, job.checkpoint, n_windows=job.crops, model=job.model, limits=Limits(job.timeout)
+        job.track,
+        job.checkpoint,
+        n_windows=job.crops,
+        n_clips=job.coverage,
+        model=job.model,
+        limits=Limits(job.timeout),
     )
     inspection_screen.show(found, console)
     if found.is_broken:

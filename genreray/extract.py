@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import ray.data
@@ -71,12 +71,18 @@ def extract(
 
 
 def feature_stage(
-    dataset: "ray.data.Dataset", config: FeatureConfig, limits: Limits = DEFAULT_LIMITS
+    dataset: "ray.data.Dataset", config: FeatureConfig, limits: Limits = DEFAULT_LIMITS, n_clips: int = 1
 ) -> "ray.data.Dataset":
-    """Add the stage that turns rows of CATALOG into rows of FEATURES."""
+    """Add the stage that turns rows of CATALOG into rows of FEATURES; of more than one clip, FEATURES_OF_CLIPS."""
+    how: dict[str, Any] = {"extract_tracks": track.extract_tracks}
+    if n_clips > 1:
+        how = {
+            "extract_tracks": functools.partial(track.extract_clips, n_clips=n_clips),
+            "schema": tables.FEATURES_OF_CLIPS,
+        }
     return dataset.map_batches(
         extract_block,
-        fn_kwargs={"config": config, "limits": limits, "extract_tracks": track.extract_tracks},
+        fn_kwargs={"config": config, "limits": limits, **how},
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -88,14 +94,15 @@ def extract_block(
     config: FeatureConfig,
     limits: Limits = DEFAULT_LIMITS,
     extract_tracks: TrackFunction = track.extract_tracks,
+    schema: pa.Schema = tables.FEATURES,
 ) -> pa.Table:
-    """Return the rows of FEATURES for rows of CATALOG, in the same order, what else these have behind.
+    """Return the rows of `schema` for rows of CATALOG, in the same order, what else these have behind.
 
     The tracks are done in a process of their own: one that crashes it, hangs or swells costs its own row alone.
     """
     rows = block.to_pylist()
     made = map_isolated(functools.partial(extract_tracks, config=config), [row["uri"] for row in rows], limits)
     columns = (track.fault_columns(found) if isinstance(found, TrackError) else found for found in made)
-    others = (field for field in block.schema if field.name not in tables.FEATURES.names)
-    schema = pa.schema([*tables.FEATURES, *others])
+    others = (field for field in block.schema if field.name not in schema.names)
+    schema = pa.schema([*schema, *others])
     return pa.Table.from_pylist([{**row, **more} for row, more in zip(rows, columns, strict=True)], schema=schema)

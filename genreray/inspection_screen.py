@@ -22,13 +22,11 @@ _PNG = ".png"
 
 def show(found: Inspection, console: Console) -> None:
     """Print the screen: of a file that cannot be used, its status and the reason."""
-    config = found.settings.features
     facts = {"track": found.uri, "status": found.status}
     if found.error is not None:
         facts["reason"] = found.error
     else:
-        whole = "" if found.duration < config.duration else ", the middle of what is longer"
-        facts["decoded"] = f"{found.duration:.1f} s{whole}"
+        facts["decoded"] = f"{sum(clip.duration for clip in found.clips):.1f} s{_where(found)}"
     facts["checkpoint"] = f"{found.checkpoint} ({found.settings.model}, {found.fingerprint})"
     for name, value in facts.items():
         console.print(f"{name:<10}  {value}", markup=False, soft_wrap=True)
@@ -39,6 +37,13 @@ def show(found: Inspection, console: Console) -> None:
     if len(found.starts) > 1:
         console.print()
         console.print(_over_time(found, console))
+
+
+def _where(found: Inspection) -> str:
+    first = found.clips[0]
+    if len(found.clips) > 1:
+        return f", {len(found.clips)} clips of {first.duration:.1f} s spread over the track"
+    return "" if first.duration < found.settings.features.duration else ", the middle of what is longer"
 
 
 def _genres(found: Inspection, console: Console) -> Table:
@@ -58,18 +63,24 @@ def _genres(found: Inspection, console: Console) -> Table:
 
 
 def _over_time(found: Inspection, console: Console) -> Table:
-    """Return a line of the probabilities over time for each of the top genres, a sign a window, higher for more."""
+    """Return a line of the probabilities over time for each of the top genres, a sign a window, higher for more.
+
+    Between two clips, of which nothing was decoded, is a bar.
+    """
     levels = _LEVELS_ASCII if console.options.ascii_only else _LEVELS
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     ends = f"{found.starts[0]:.1f} s", f"{found.starts[-1] + found.window_seconds:.1f} s"
-    n = len(found.starts)
+    n, gap = len(found.starts), "|" if console.options.ascii_only else "│"
+    width = n + len(found.clips) - 1
     table.add_column(f"{n} windows of {found.window_seconds:.1f} s", overflow="fold")
-    table.add_column(f"{ends[0]}{ends[1]:>{max(1, n - len(ends[0]))}}", overflow="fold")
+    table.add_column(f"{ends[0]} {ends[1]:>{max(1, width - len(ends[0]) - 1)}}", overflow="fold")
     table.add_column("least", justify="right")
     table.add_column("most", justify="right")
     for genre in _shown(found):
         values = found.windows[:, found.settings.genres.index(genre)]
-        line = "".join(levels[min(int(value * len(levels)), len(levels) - 1)] for value in values)
+        signs = [levels[min(int(value * len(levels)), len(levels) - 1)] for value in values]
+        of_clip = n // len(found.clips)
+        line = gap.join("".join(signs[i : i + of_clip]) for i in range(0, n, of_clip))
         table.add_row(Text(genre), Text(line, "blue"), f"{values.min():.0%}", f"{values.max():.0%}")
     return table
 
@@ -89,23 +100,32 @@ def write_picture(found: Inspection, uri: str) -> None:
 
     Raises UserError where it cannot be written.
     """
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure  # takes a second, which --help should not cost
 
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.5, 1))
     config = found.settings.features
-    decibels = found.mel_ref + (found.mel / np.float32(255) - 1) * config.top_db
     bands = (-0.5, config.n_mels - 0.5)
-    image = top.imshow(decibels, origin="lower", aspect="auto", cmap="magma", extent=(0, found.duration, *bands))
+    loudest = max(clip.mel_ref for clip in found.clips)
+    scale = Normalize(loudest - config.top_db, loudest)
+    for clip in found.clips:
+        decibels = clip.mel_ref + (clip.mel / np.float32(255) - 1) * config.top_db
+        extent = (clip.start, clip.start + clip.duration, *bands)
+        image = top.imshow(decibels, origin="lower", aspect="auto", cmap="magma", norm=scale, extent=extent)
     figure.colorbar(image, ax=top, label="dB")
     ticks = [hertz for hertz in _HERTZ if hertz < config.sr / 2]
     top.set_yticks(_bands(ticks, config.n_mels, config.sr), [str(hertz) for hertz in ticks])
     top.set(ylabel="Hz", ylim=bands, title=_title(found))
-    middles = found.starts + found.window_seconds / 2
+    n_clips = len(found.clips)
+    middles = (found.starts + found.window_seconds / 2).reshape(n_clips, -1)
+    gaps = np.full((n_clips, 1), np.nan)  # where lines are broken
     for genre in _shown(found):
-        values = found.windows[:, found.settings.genres.index(genre)]
-        bottom.plot(middles, values, marker="o" if len(values) == 1 else None, label=genre.replace("$", r"\$"))
-    bottom.set(xlim=(0, found.duration), ylim=(0, 1.02), xlabel="s, middle of each window", ylabel="probability")
+        values = found.windows[:, found.settings.genres.index(genre)].reshape(n_clips, -1)
+        points = (np.hstack([part, gaps]).ravel() for part in (middles, values))
+        bottom.plot(*points, marker="o" if values.shape[1] == 1 else None, label=genre.replace("$", r"\$"))
+    ends = (found.clips[0].start, found.clips[-1].start + found.clips[-1].duration)
+    bottom.set(xlim=ends, ylim=(0, 1.02), xlabel="s, middle of each window", ylabel="probability")
     bottom.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     buffer = io.BytesIO()
     with warnings.catch_warnings():

@@ -23,6 +23,7 @@ _FILENAME = "__filename"  # what a pyarrow dataset calls the file of a row
 _READERS = 16  # footers read at a time
 _MENDERS = 4  # parts rewritten at a time, some tens of megabytes each
 _MOST_ROWS = 96  # tracks a part: some seconds of work, beside which what a task costs Ray is little
+_MOST_SECONDS = 4 * 96 * 30.0  # of sound a part, whose features take 83 MB of a task's memory
 _BLOCKS_PER_CPU = 4  # where there are few tracks: enough for all CPUs to end at about the same time
 _PARTS_AHEAD = 2  # some tens of megabytes each
 
@@ -126,9 +127,10 @@ def _write_part(uri: str, table: pa.Table) -> None:
     storage.write_parquet(uri, table, use_dictionary=plain, compression="lz4", store_schema=True)
 
 
-def part_size(n_tracks: int, n_cpus: float) -> int:
-    """Return how many tracks one task does and writes as one part."""
-    return max(1, min(_MOST_ROWS, math.ceil(n_tracks / (_BLOCKS_PER_CPU * max(1.0, n_cpus)))))
+def part_size(n_tracks: int, n_cpus: float, seconds: float = 0.0) -> int:
+    """Return how many tracks one task does and writes as one part; `seconds` are what is decoded of each."""
+    most = min(_MOST_ROWS, int(_MOST_SECONDS / max(seconds, 1.0)))
+    return max(1, min(most, math.ceil(n_tracks / (_BLOCKS_PER_CPU * max(1.0, n_cpus)))))
 
 
 def settings_of(files: Sequence[str]) -> dict[str, Any]:

@@ -34,11 +34,13 @@ def run(
     cluster: Cluster,
     progress: Progress,
     block_size: int | None = None,
+    seconds: float = 0.0,
     retry_failed: bool = False,
 ) -> Outcome:
     """Send the tracks that `parts` does not hold yet through `stages` and write what comes out as parts.
 
-    Each block of the catalog becomes one block of rows and one part. Only the statuses come back to the driver.
+    Each block of the catalog becomes one block of rows and one part: smaller ones, where `seconds`, what is decoded of
+    each track, are many. Only the statuses come back to the driver.
     With `retry_failed`, tracks of the catalog whose status is not ok are done again.
     Raises UserError where the output holds something else, or does not hold all tracks in the end.
     """
@@ -56,7 +58,7 @@ def run(
         storage.check_writable(parts.uri)
         progress.line(f"{len(todo):,} tracks to do" + (f", {len(done):,} done before" if len(done) else ""))
         cluster.connect(progress.line)
-        block_size = block_size or part_size(len(todo), ray.cluster_resources().get("CPU", 1))
+        block_size = block_size or part_size(len(todo), ray.cluster_resources().get("CPU", 1), seconds)
         blocks = [todo.slice(i, block_size) for i in range(0, len(todo), block_size)]
         dataset = stages(ray.data.from_arrow(blocks))
         written = dataset.map_batches(

@@ -3,13 +3,14 @@
 import functools
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import ray.data
 import torch
+from numpy.typing import NDArray
 
-from genreray import checkpoint, dataset, labels, loop, predictions, tables
+from genreray import checkpoint, dataset, labels, loop, predictions, spread, tables
 from genreray.checkpoint import Checkpoint
 from genreray.cluster import Cluster, Gpu, may_grow, n_gpus, wants_gpu
 from genreray.errors import Status, UserError
@@ -128,13 +129,14 @@ def predict_rows(
     embedding: bool = False,
     to_score: bool = False,
 ) -> pa.Table:
-    """Return one row of PREDICTIONS for each row of FEATURES.
+    """Return one row of PREDICTIONS for each row of FEATURES, or of FEATURES_OF_CLIPS.
 
     Its genres are the `top_k` most probable ones; where a track has several, those above their thresholds, and with
-    `to_score` the columns of tables.TO_SCORE.
+    `to_score` the columns of tables.TO_SCORE. Of several clips of a track the probabilities are averaged, as those of
+    crops are within each, and so are embeddings.
     """
     settings = trained.settings
-    clips = rows.filter(pc.equal(rows.column("status"), Status.OK.value))
+    clips, counts = spread.clips_of(rows)
     hierarchy = settings.hierarchy()
     how: dict[str, Any] = {
         "crop_frames": settings.crop_frames,
@@ -143,22 +145,29 @@ def predict_rows(
         "temperature": settings.temperature,
         "hierarchy": None if hierarchy is None else hierarchy.to(device),
     }
-    found: list[dict[str, Any]] = []
+    of_clips: list[NDArray[np.float32]] = []
+    embeddings: list[NDArray[np.float32]] = []
     for i in range(0, len(clips), _BATCH):
         batch = dataset.from_table(clips.slice(i, _BATCH), trained.model.inputs, settings.features, settings.genres)
         if embedding:
-            probabilities, embeddings = loop.predict_and_embed(trained.model, batch, **how)
-            extra = [{"embedding": row} for row in embeddings.tolist()]
+            probabilities, embedded = loop.predict_and_embed(trained.model, batch, **how)
+            embeddings.append(embedded.cpu().numpy())
         else:
-            probabilities, extra = loop.predict(trained.model, batch, **how), [{}] * len(batch)
-        values = probabilities.cpu().numpy()
+            probabilities = loop.predict(trained.model, batch, **how)
+        of_clips.append(probabilities.cpu().numpy())
+    found: list[dict[str, Any]] = []
+    if of_clips:
+        values = spread.mean(np.concatenate(of_clips), counts)
         if hierarchy is None:
-            answers = predictions.of_one_genre(values, settings.genres, top_k)
+            found = predictions.of_one_genre(values, settings.genres, top_k)
         else:
-            answers = predictions.of_several_genres(values, settings.genres, settings.thresholds, hierarchy, to_score)
-        found += [{**answer, **more} for answer, more in zip(answers, extra, strict=True)]
-    file_stamp = all(field.name in rows.schema.names for field in tables.FILE_STAMP)
-    return _joined(rows, found, settings, tables.predictions(embedding, to_score, file_stamp))
+            found = predictions.of_several_genres(values, settings.genres, settings.thresholds, hierarchy, to_score)
+        more: dict[str, list[Any]] = {"n_clips": counts.tolist()}
+        if embedding:
+            more["embedding"] = spread.mean(np.concatenate(embeddings), counts).tolist()
+        found = [{**answer, **{name: of[i] for name, of in more.items()}} for i, answer in enumerate(found)]
+    of_files = all(field.name in rows.schema.names for field in tables.FILE_STAMP)
+    return _joined(rows, found, settings, tables.predictions(embedding, to_score, of_files))
 
 
 def _joined(rows: pa.Table, found: list[dict[str, Any]], settings: checkpoint.Settings, schema: pa.Schema) -> pa.Table:

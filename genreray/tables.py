@@ -23,17 +23,19 @@ CATALOG = pa.schema(
 
 _OUTCOME = [pa.field("status", pa.string(), nullable=False), pa.field("error", pa.string())]
 
-FEATURES = pa.schema(
-    [
-        *CATALOG,
-        *_OUTCOME,
-        pa.field("duration", pa.float64()),  # seconds decoded
-        pa.field("n_frames", pa.int32()),
-        pa.field("mel", pa.binary()),  # uint8, C order, [n_mels, n_frames]
-        pa.field("mel_ref", pa.float32()),  # dB of the grey value 255
-        pa.field("mfcc", pa.binary()),  # float16, C order, [n_mfcc, n_frames]
-    ]
-)
+_CLIP = [
+    pa.field("duration", pa.float64()),  # seconds decoded
+    pa.field("n_frames", pa.int32()),
+    pa.field("mel", pa.binary()),  # uint8, C order, [n_mels, n_frames]
+    pa.field("mel_ref", pa.float32()),  # dB of the grey value 255
+    pa.field("mfcc", pa.binary()),  # float16, C order, [n_mfcc, n_frames]
+]
+
+FEATURES = pa.schema([*CATALOG, *_OUTCOME, *_CLIP])
+
+# FEATURES with several clips of each track, which `tag --coverage` hands on and nothing stores.
+CLIPS = pa.field("clips", pa.list_(pa.struct([pa.field("start", pa.float64()), *_CLIP])))  # start: s into the track
+FEATURES_OF_CLIPS = pa.schema([*CATALOG, *_OUTCOME, CLIPS])
 
 _RANKED = pa.list_(pa.struct([pa.field("genre", pa.string()), pa.field("probability", pa.float32())]))
 
@@ -54,12 +56,13 @@ EMBEDDING = pa.field("embedding", pa.list_(pa.float32()))  # what the last layer
 TO_SCORE = (pa.field("probabilities", _RANKED), pa.field("true_genres", pa.list_(pa.string())))
 # The file on disk as it was before it was read: bytes, and ns since 1970.
 FILE_STAMP = (pa.field("file_size", pa.int64()), pa.field("file_modified", pa.int64()))
+N_CLIPS = pa.field("n_clips", pa.int32())  # over which a track's probabilities are averaged
 
 
-def predictions(embedding: bool, to_score: bool = False, file_stamp: bool = False) -> pa.Schema:
-    """Return PREDICTIONS, with the columns of TO_SCORE, EMBEDDING and FILE_STAMP that are asked for."""
-    more = [*(TO_SCORE if to_score else ()), *([EMBEDDING] if embedding else ()), *(FILE_STAMP if file_stamp else ())]
-    return pa.schema([*PREDICTIONS, *more])
+def predictions(embedding: bool, to_score: bool = False, of_files: bool = False) -> pa.Schema:
+    """Return PREDICTIONS, with TO_SCORE, EMBEDDING and (of files) N_CLIPS and FILE_STAMP where they are asked for."""
+    files = [N_CLIPS, *FILE_STAMP] if of_files else []
+    return pa.schema([*PREDICTIONS, *(TO_SCORE if to_score else ()), *([EMBEDDING] if embedding else ()), *files])
 
 
 def check_plain(schema: pa.Schema, where: str) -> None:

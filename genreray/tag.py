@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
-from genreray import checkpoint, outputs, pipeline, storage, tables
+from genreray import checkpoint, outputs, pipeline, spread, storage, tables
 from genreray.cluster import Cluster, Gpu
 from genreray.errors import UserError
 from genreray.extract import feature_stage
@@ -37,6 +37,7 @@ def tag(
     progress: Progress,
     wanted: Wanted = Wanted(),  # noqa: B008 - frozen
     embedding: bool = False,
+    coverage: int = 1,
     model: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     retry_failed: bool = False,
@@ -45,9 +46,9 @@ def tag(
     """Label every track of `catalog`: PREDICTIONS in Parquet below `tags_uri`, as the job goes, then what is `wanted`.
 
     PREDICTIONS hold all that the model says, by the names of its own genres: every genre with its probability, of
-    models of several genres a track those above their thresholds; with `embedding` that column too. `top_k` and the
-    names of a map are for what people get of it, which each run writes anew. `model` is a module that the user named,
-    where the checkpoint is of one.
+    models of several genres a track those above their thresholds; with `embedding` that column too. They are the means
+    over at most `coverage` clips spread over each track. `top_k` and the names of a map are for what people get of it,
+    which each run writes anew. `model` is a module that the user named, where the checkpoint is of one.
 
     Tracks that are there already are not done again, but with `retry_failed` those whose status is not ok; with `fresh`
     what is there is deleted first. One row comes out for each row that goes in.
@@ -60,6 +61,7 @@ def tag(
             f"{checkpoint_uri} was trained on FMA's own statistics of whole tracks, which files do not have: "
             "train without --fma-features"
         )
+    spread.check(coverage, settings.features.duration)
     several = settings.tree is not None
     if not several and not 1 <= top_k <= len(settings.genres):
         raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
@@ -69,20 +71,29 @@ def tag(
     metadata = {
         "table": "predictions",
         "checkpoint": checkpoint.fingerprint(checkpoint_uri),
+        "coverage": coverage,
         "embedding": embedding,
     }
-    schema = tables.with_metadata(tables.predictions(embedding, file_stamp=True), metadata)
+    schema = tables.with_metadata(tables.predictions(embedding, of_files=True), metadata)
     output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), schema)
 
     def stages(rows: "ray.data.Dataset") -> "ray.data.Dataset":
         stamped = rows.map_batches(stamp_block, batch_size=None, batch_format="pyarrow", zero_copy_batch=True)
-        made = feature_stage(stamped, settings.features, limits)
+        made = feature_stage(stamped, settings.features, limits, coverage)
         return prediction_stage(made, checkpoint_uri, top_k=len(settings.genres), gpu=gpu, embedding=embedding)
 
     if fresh:
         cluster.connect(progress.line)  # what cannot begin shall not delete
         storage.delete_files([*outputs.made_before(tags_uri), *output.ours()], tags_uri)
-    done = pipeline.run(catalog, stages, output, cluster=cluster, progress=progress, retry_failed=retry_failed)
+    done = pipeline.run(
+        catalog,
+        stages,
+        output,
+        cluster=cluster,
+        progress=progress,
+        seconds=coverage * settings.features.duration,
+        retry_failed=retry_failed,
+    )
     n_rows = sum(done.counts.values())
     facts = outputs.write(output.files(), schema.names, catalog, n_rows, wanted, view, tags_uri, progress)
     return Tagged(**vars(done), facts=facts)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genreray import audio, contents, features, storage
 from genreray.errors import Status, TrackError, UserError
@@ -18,18 +19,30 @@ def extract_tracks(uris: Sequence[str], config: FeatureConfig) -> Iterator[Colum
     return (extract_track(uri, config, open_track) for uri in uris)
 
 
+def extract_clips(uris: Sequence[str], config: FeatureConfig, n_clips: int) -> Iterator[Columns]:
+    """Yield the columns of FEATURES_OF_CLIPS after the catalog's, with at most `n_clips` clips of each track."""
+    open_track = contents.opener(uris)
+    return (extract_track(uri, config, open_track, n_clips) for uri in uris)
+
+
 def extract_track(
-    uri: str, config: FeatureConfig, open_track: Callable[[str], BinaryIO] = storage.open_track
+    uri: str,
+    config: FeatureConfig,
+    open_track: Callable[[str], BinaryIO] = storage.open_track,
+    n_clips: int | None = None,
 ) -> Columns:
-    """Return the columns of FEATURES after the catalog's, for the track at `uri`.
+    """Return the columns of FEATURES after the catalog's, for the track at `uri`; with `n_clips`, FEATURES_OF_CLIPS'.
 
     This is the one place where what a track raises becomes data: it ends in `status` and `error`, but for the
     UserError of a store in which no track could be read.
     """
     try:
         with open_track(uri) as file:
-            y = audio.decode(file, config.sr, config.duration)
-        mel, mel_ref, mfcc = features.extract(y, config)
+            if n_clips is None:
+                found = _features(audio.decode(file, config.sr, config.duration), config)
+            else:
+                clips = audio.decode_clips(file, config.sr, config.duration, n_clips)
+                found = {"clips": [{"start": clip.start, **_features(clip.y, config)} for clip in clips]}
     except TrackError as error:
         return fault_columns(error)
     except UserError:
@@ -38,8 +51,12 @@ def extract_track(
         return fault_columns(TrackError(Status.UNREADABLE, error.strerror or str(error)))
     except Exception as error:
         return fault_columns(TrackError(Status.ERROR, f"{type(error).__name__}: {error}"))
+    return {"status": Status.OK.value, **found}
+
+
+def _features(y: NDArray[np.float32], config: FeatureConfig) -> Columns:
+    mel, mel_ref, mfcc = features.extract(y, config)
     return {
-        "status": Status.OK.value,
         "duration": len(y) / config.sr,
         "n_frames": mel.shape[1],
         "mel": np.ascontiguousarray(mel).tobytes(),

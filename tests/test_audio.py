@@ -89,9 +89,9 @@ def test_only_the_middle_is_decoded_by_libsndfile(format, monkeypatch):
 
 def test_only_the_middle_is_decoded_by_ffmpeg(monkeypatch):
     content = encode_ffmpeg(noise(16000, 60.0), 16000, "ipod", "aac")
-    to_mono = audio._frame_to_mono
+    to_mono = audio.ffmpeg._frame_to_mono
     counts = []
-    monkeypatch.setattr(audio, "_frame_to_mono", lambda frame: counts.append(frame.samples) or to_mono(frame))
+    monkeypatch.setattr(audio.ffmpeg, "_frame_to_mono", lambda frame: counts.append(frame.samples) or to_mono(frame))
     assert len(audio.decode(content, 16000, 5.0)) == 80_000
     assert sum(counts) < 16000 * (5.0 + 1.0)
 

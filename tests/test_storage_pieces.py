@@ -125,7 +125,7 @@ def test_decoding_from_pieces_gives_what_the_bytes_give(faulty, small, format):
 @pytest.mark.parametrize("format", ["m4a", "aac", "mka"])
 def test_what_must_be_walked_through_is_too_large_at_some_size(format, monkeypatch):
     content = encode_ffmpeg(noise(22050, 20.0), 22050, *FFMPEG[format])
-    monkeypatch.setattr(audio, "MOST_READ", len(content) // 2)
+    monkeypatch.setattr(audio.source, "MOST_READ", len(content) // 2)
     with pytest.raises(TrackError, match="would have to be read") as caught:
         audio.decode(content, 22050, 3.0)
     assert caught.value.status == Status.TOO_LARGE
@@ -133,5 +133,5 @@ def test_what_must_be_walked_through_is_too_large_at_some_size(format, monkeypat
 
 def test_what_can_be_sought_in_is_not(monkeypatch):
     content = encode(noise(22050, 20.0), 22050, "WAV")
-    monkeypatch.setattr(audio, "MOST_READ", len(content) // 2)
+    monkeypatch.setattr(audio.source, "MOST_READ", len(content) // 2)
     assert len(audio.decode(content, 22050, 3.0)) == 3 * 22050

@@ -1,0 +1,52 @@
+"""Where the clips of a track lie, and what both decoders make of what a file holds there."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genreray.errors import Status, TrackError
+
+_MAX_CHANNELS = 32
+_SAMPLE_RATES = range(1_000, 768_001)  # Hz; beyond these a header is taken for damaged
+
+Samples = NDArray[np.float32]
+
+
+class Clip(NamedTuple):
+    """What was decoded of a track in one place."""
+
+    start: float  # where that begins, in seconds
+    y: Samples  # float32 [n_samples], mono
+
+
+# Makes a clip of its place, its samples in mono and their rate, or says why it cannot be used. It is called with one
+# clip after another, so that no more than one is held at the rate of the file.
+Finish = Callable[[float, Samples, int], Clip | TrackError]
+
+
+def starts(first: float, end: float, length: float, n: int) -> list[float]:
+    """Return where clips of `length` begin, in the middle of each of n equal parts of a track from `first` to `end`.
+
+    Of a shorter track they are as many as it has room for without an overlap, and one of the shortest, at `first`.
+    """
+    n = max(1, min(n, int((end - first) / length)))
+    return [max(first, ((2 * (n - i) - 1) * first + (2 * i + 1) * end - n * length) / (2 * n)) for i in range(n)]
+
+
+def check_format(native_sr: int, n_channels: int) -> None:
+    """Raise TrackError where a header cannot be right."""
+    if native_sr not in _SAMPLE_RATES or not 1 <= n_channels <= _MAX_CHANNELS:
+        raise TrackError(Status.UNDECODABLE, f"header claims {n_channels} channels at {native_sr} Hz")
+
+
+def to_mono(samples: Samples) -> Samples:
+    """Return the mean over channels of [n_samples, n_channels]."""
+    n_channels = samples.shape[1]
+    if n_channels == 2:  # numpy's mean over an axis of two is ten times slower than this
+        both: Samples = samples[:, 0] + samples[:, 1]
+        both *= np.float32(0.5)
+        return both
+    mono: Samples = samples.mean(axis=1, dtype=np.float32) if n_channels > 1 else samples[:, 0]
+    return mono

@@ -1,0 +1,87 @@
+"""mp3, flac, ogg, opus, wav and aiff, read by libsndfile, which seeks to the sample."""
+
+import re
+
+import numpy as np
+import soundfile as sf
+
+from genreray.audio.clips import Clip, Finish, Samples, check_format, starts, to_mono
+from genreray.audio.source import Source
+from genreray.errors import TrackError
+
+_BLOCK = 2 * 30 * 44_100  # samples of all channels read at a time: a clip at once, many channels in little memory
+_LEAD = 8192  # frames read before a clip after another: there libsndfile gets up to a block of Vorbis wrong
+# The header in an MPEG file's first frame, with the flag that says the number of frames follows.
+_MPEG_LENGTH = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f]")
+
+
+class CannotReadError(Exception):
+    """libsndfile cannot read the file, or not well: FFmpeg should."""
+
+
+def read(source: Source, duration: float, n: int, finish: Finish) -> list[Clip | TrackError]:
+    """Return what `finish` makes of each of at most `n` clips.
+
+    Raises CannotReadError where libsndfile cannot read them, and TrackError where the file's header makes no sense.
+    """
+    try:
+        source.seek(0)
+        with sf.SoundFile(source) as file:
+            check_format(file.samplerate, file.channels)
+            if file.format == "MP3" and not _tells_length(source):
+                raise CannotReadError("length unknown")
+            wanted = round(duration * file.samplerate)
+            made, is_whole = _clips(file, file.frames, wanted, n, finish)
+            if not is_whole:
+                # The header promises more than the file holds: the clips are those of what is there.
+                made, _ = _clips(file, _count_frames(file), wanted, n, finish)
+            return made
+    except sf.LibsndfileError as error:
+        raise CannotReadError(str(error.error_string).rstrip(".")) from None
+
+
+def _clips(
+    file: sf.SoundFile, n_frames: int, wanted: int, n: int, finish: Finish
+) -> tuple[list[Clip | TrackError], bool]:
+    """Return the clips of a file of so many frames, and whether it has them all."""
+    made: list[Clip | TrackError] = []
+    is_whole = True
+    for start in map(int, starts(0, n_frames, wanted, n)):
+        lead = min(start, _LEAD) if made else 0
+        y = _read_at(file, start - lead, lead + wanted)[lead:]
+        is_whole &= start == 0 or len(y) == wanted
+        made.append(finish(start / file.samplerate, y, file.samplerate))
+        if not is_whole:
+            break
+    return made, is_whole
+
+
+def _tells_length(mpeg: Source) -> bool:
+    """Return whether an MPEG file says how long it is; libsndfile's guess from its size may be far off."""
+    place, start = mpeg.tell(), 0
+    while mpeg.seek(start) == start and (head := mpeg.read(10))[:3] == b"ID3":
+        a, b, c, d = head[6:].ljust(4, b"\0")
+        start += 10 + (a << 21 | b << 14 | c << 7 | d)  # seven bits a byte
+    mpeg.seek(start)
+    found = _MPEG_LENGTH.search(mpeg.read(64))
+    mpeg.seek(place)
+    return found is not None
+
+
+def _read_at(file: sf.SoundFile, start: int, count: int) -> Samples:
+    file.seek(start)
+    frames = _BLOCK // file.channels
+    blocks: list[Samples] = []
+    while count > 0 and len(y := to_mono(file.read(min(count, frames), dtype="float32", always_2d=True))):
+        blocks.append(y)
+        count -= len(y)
+    return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
+
+
+def _count_frames(file: sf.SoundFile) -> int:
+    file.seek(0)
+    block = np.empty((_BLOCK // file.channels, file.channels), np.float32)
+    total = 0
+    while count := len(file.read(out=block)):
+        total += count
+    return total
