@@ -33,6 +33,12 @@ class Hierarchy(nn.Module):
             depth += 1
         return depth
 
+    def top(self, genre: int) -> int:
+        """Return the genre at the top of the tree over a genre, itself where it is there."""
+        while self.parents[genre] >= 0:
+            genre = self.parents[genre]
+        return genre
+
     def from_above(self) -> list[int]:
         """Return all genres, each after what is above it."""
         return sorted(range(len(self.depths)), key=self.depths.__getitem__)

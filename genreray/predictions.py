@@ -38,10 +38,11 @@ def of_several_genres(
     hierarchy: Hierarchy,
     to_score: bool,
 ) -> Rows:
-    """Return genre, confidence and genres of each track: all that their thresholds, `limits`, give it.
+    """Return genre, subgenre, confidence and genres of each track: all that their thresholds, `limits`, give it.
 
-    `genre` is the most probable of them at the top of the tree, and null where there is none. Of equally probable
-    ones a parent comes before its child. With `to_score`, `probabilities` holds every genre.
+    `genre` is the most probable of them at the top of the tree, `subgenre` of those below it there, and each null where
+    there is none. Of equally probable ones a parent comes before its child. With `to_score`, `probabilities` holds
+    every genre.
     """
     decided = thresholds.decide(probabilities, np.array([limits[genre] for genre in genres]), hierarchy)
     rows = []
@@ -49,8 +50,10 @@ def of_several_genres(
         order = sorted(range(len(genres)), key=lambda i: (-values[i], hierarchy.depths[i]))
         chosen = [i for i in order if given[i]]
         first = next((i for i in chosen if hierarchy.depths[i] == 0), None)
+        below = next((i for i in chosen if hierarchy.depths[i] > 0 and hierarchy.top(i) == first), None)
         row = {
             "genre": None if first is None else genres[first],
+            "subgenre": None if below is None else genres[below],
             "confidence": None if first is None else values[first],
             "genres": _listed(chosen, values, genres),
         }

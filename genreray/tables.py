@@ -45,6 +45,7 @@ PREDICTIONS = pa.schema(
         pa.field("uri", pa.string(), nullable=False),
         *_OUTCOME,
         pa.field("genre", pa.string()),
+        pa.field("subgenre", pa.string()),
         pa.field("confidence", pa.float32()),
         pa.field("genres", _RANKED),
         pa.field("true_genre", pa.string()),

@@ -71,6 +71,8 @@ def tag(
     metadata = {
         "table": "predictions",
         "checkpoint": checkpoint.fingerprint(checkpoint_uri),
+        "genres": settings.genres,
+        "tree": settings.tree,
         "coverage": coverage,
         "embedding": embedding,
     }

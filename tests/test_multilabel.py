@@ -169,7 +169,10 @@ def test_predictions_hold_every_genre_that_reaches_its_threshold_as_its_parents_
         assert all_of_them["Oi"] <= all_of_them["Punk"] <= all_of_them["Rock"]
         top = [item for item in row["genres"] if item["genre"] not in PARENTS]
         assert (row["genre"], row["confidence"]) == ((top[0]["genre"], top[0]["probability"]) if top else (None, None))
+        below = [item["genre"] for item in row["genres"] if item["genre"] in PARENTS]  # all of them below Rock
+        assert row["subgenre"] == (below[0] if below and row["genre"] == "Rock" else None)
     assert sum(len(row["genres"] or ()) > 1 for row in rows) > 4
+    assert {row["subgenre"] for row in rows} == {None, "Punk"}  # Oi is never more probable than Punk, which is above it
 
 
 def test_a_parent_is_listed_before_a_child_that_is_as_probable(rows):
@@ -238,10 +241,11 @@ def test_tags_hold_as_many_genres_as_there_are(finished, tone, tmp_path):
     with (tmp_path / "tags" / "tags.csv").open(newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     stored = pq.read_table(tmp_path / "tags" / "predictions").sort_by("track_id").to_pylist()
-    assert list(written[0]) == ["track_id", "uri", "status", "error", "genre", "abstained", "genres", "probabilities"]
+    columns = ["track_id", "uri", "status", "error", "genre", "subgenre", "abstained", "genres", "probabilities"]
+    assert list(written[0]) == columns
     for row, other in zip(written, stored, strict=True):
         found = other["genres"] or []
-        assert row["genre"] == (other["genre"] or "")
+        assert (row["genre"], row["subgenre"]) == (other["genre"] or "", other["subgenre"] or "")
         assert row["genres"] == "; ".join(item["genre"] for item in found)
         assert row["probabilities"] == "; ".join(f"{item['probability']:.4f}" for item in found)
 

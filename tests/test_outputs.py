@@ -87,6 +87,50 @@ def test_of_several_genres_a_track_the_highest_of_a_name_counts():
     assert listed(shown) == {"Loud": 0.8}
 
 
+TREE = {"Punk": "Rock", "Oi": "Punk", "Bebop": "Jazz"}
+
+
+@pytest.mark.parametrize(
+    ("names", "genre", "subgenre"),
+    [
+        ({}, "Rock", "Punk"),
+        ({"Rock": "Loud"}, "Loud", "Punk"),
+        ({"Punk": "Noise"}, "Rock", "Noise"),
+        ({"Punk": None}, "Rock", "Oi"),
+        ({"Punk": "Rock"}, "Rock", "Oi"),
+        ({"Punk": "Rock", "Oi": "Rock"}, "Rock", None),
+        ({"Rock": None}, "Jazz", "Bebop"),
+        ({"Rock": "Jazz"}, "Jazz", "Punk"),  # both are Jazz now, and Punk is the most probable below it
+        ({"Rock": None, "Jazz": None}, None, None),
+    ],
+)
+def test_the_subgenre_is_the_best_below_the_genre_by_its_name(names, genre, subgenre):
+    told = {**row("a", Rock=0.9, Punk=0.8, Jazz=0.7, Bebop=0.65, Oi=0.6), "subgenre": "Punk"}
+    shown = View(None, GenreMap(names), TREE).row(told)
+    assert (shown["genre"], shown["subgenre"]) == (genre, subgenre)
+    if not names:
+        plain = View(None, None, TREE).row(told)
+        assert (plain["genre"], plain["subgenre"]) == (genre, subgenre)
+    doubtful = View(None, GenreMap(names), TREE, min_confidence=0.95).row(told)
+    assert (doubtful["genre"], doubtful["subgenre"]) == (None, None)
+
+
+def test_genre_and_subgenre_are_columns_and_files_and_playlists_get_the_genre(tmp_path):
+    told = {**row("a", Rock=0.9, Punk=0.8), "subgenre": "Punk"}
+    files = parts_of(tmp_path, told, {**row("b", Jazz=0.7), "subgenre": None})
+    view = View(None, GenreMap({"Punk": "Noise"}), TREE)
+    lists.write_csv(files, view, str(tmp_path / "tags.csv"))
+    found = rows_of(tmp_path / "tags.csv")
+    assert list(found["a"])[4:7] == ["genre", "subgenre", "abstained"]
+    assert [(one["genre"], one["subgenre"]) for one in found.values()] == [("Rock", "Noise"), ("Jazz", "")]
+    lists.write_jsonl(files, tables.PREDICTIONS.names, view, str(tmp_path / "tags.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "tags.jsonl").read_text().splitlines()]
+    assert {(one["genre"], one["subgenre"]) for one in lines} == {("Rock", "Noise"), ("Jazz", None)}
+    assert playlists.write(files, view, str(tmp_path)) == 2
+    lists.write_csv(files, View(1), str(tmp_path / "tags.csv"))  # of a model of one genre a track
+    assert "subgenre" not in rows_of(tmp_path / "tags.csv")["a"]
+
+
 def test_what_a_model_abstained_from_stays_without_genre():
     shown = View(1, GenreMap({"Punk": "Rock"})).row({**row("a", Punk=0.3, Rock=0.3), "genre": None, "confidence": None})
     assert shown["genre"] is None
