@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from genreray import arguments, storage, submitted
-from genreray.arguments import Demo, Evaluate, Extract, Fetch, Inspect, Job, Reproduce, Review, Tag, Train, Tune, Untag
+from genreray.arguments import Demo, Evaluate, Extract, Job, Reproduce, Tag, Train, Tune
+from genreray.arguments_local import Fetch, Inspect, Review, Untag
 from genreray.cli_local import fetch, inspect, review, untag
 from genreray.errors import UserError, user_error_in
 from genreray.interrupts import Interrupts

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from genreray import storage, submitted
-from genreray.arguments import Fetch, Inspect, Review, Untag
+from genreray.arguments_local import Fetch, Inspect, Review, Untag
 from genreray.isolation import Limits
 from genreray.progress import Progress
 from genreray.summary import Summary, finish_files
@@ -22,7 +22,7 @@ def review(job: Review, console: Console) -> int:
     started = time.perf_counter()
     if job.page is not None:
         submitted.check_output(job.page)
-    done = write_page(job.tags, job.page, job.tracks)
+    done = write_page(job.tags, job.page, job.tracks, map_uri=job.map, min_confidence=job.min_confidence)
     found = done.overview
     facts = {"tracks": sum(found.counts.values()), "genres": len(found.genres), "on_the_page": len(found.doubtful)}
     # No summary.json: the one in TAGS is that of tag.

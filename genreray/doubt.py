@@ -1,7 +1,7 @@
 """PREDICTIONS at a glance: what they say as a whole, why tracks failed, and the tracks they are least sure of."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from genreray import parts, tables
+from genreray import once, parts, tables
 from genreray.errors import Status
+from genreray.outputs.answers import View
 
 N_BINS = 20  # of confidence, from 0 to 1
 
 _GLANCE = ["track_id", "status", "genre", "confidence"]  # all that is read of most tracks
-_OF_DOUBTFUL = ["track_id", "uri", "genre", "confidence", "genres", "true_genre"]
+_OF_DOUBTFUL = ["track_id", "uri", "status", "genre", "confidence", "genres", "true_genre"]
 _OF_FAILED = ["track_id", "uri", "status", "error"]
 _NO_GENRE = -1.0  # before all confidences: nobody has said anything of such a track
 
@@ -43,13 +44,14 @@ class Overview:
     failures: dict[str, list[Row]]  # a few of each status, by track id
 
 
-def overview(files: Sequence[str], n_doubtful: int, n_failures: int = 5) -> Overview:
+def overview(files: Sequence[str], n_doubtful: int, view: View | None = None, n_failures: int = 5) -> Overview:
     """Return what the predictions in the given parts say, with `n_doubtful` of the least sure at most.
 
-    Of a track four small columns are held, some hundreds of bytes; all else is read for those that are shown alone.
+    Genres and confidences are those of `view`, by default the model's own. Of a track four small columns are held, some
+    hundreds of bytes; all else is read for those that are shown alone, and with a view the genres, a part at a time.
     Raises UserError where a part is damaged.
     """
-    tracks = parts.read_with_place(files, _GLANCE, tables.PREDICTIONS)
+    tracks = parts.read_with_place(files, _GLANCE, tables.PREDICTIONS) if view is None else _viewed(files, view)
     is_ok = pc.equal(tracks.column("status"), Status.OK.value)
     ok, failed = tracks.filter(is_ok), tracks.filter(pc.invert(is_ok))
     grouped = ok.group_by("genre").aggregate([("track_id", "count"), ("confidence", "mean")]).to_pylist()
@@ -64,9 +66,24 @@ def overview(files: Sequence[str], n_doubtful: int, n_failures: int = 5) -> Over
         genres=sorted(genres, key=lambda genre: (-genre.tracks, genre.genre)),
         without_genre=ok.column("genre").null_count,
         confidences=np.histogram(confidences, N_BINS, (0.0, 1.0))[0],
-        doubtful=sorted(_rows(_least_sure(ok, n_doubtful), _OF_DOUBTFUL), key=_doubt),
+        doubtful=sorted(_shown(_rows(_least_sure(ok, n_doubtful), _OF_DOUBTFUL), view), key=_doubt),
         failures=_examples(failed, n_failures),
     )
+
+
+def _viewed(files: Sequence[str], view: View) -> pa.Table:
+    """Return what `parts.read_with_place` does of _GLANCE, by the genres and confidences of a view."""
+    schema = pa.schema([tables.PREDICTIONS.field(name) for name in _GLANCE])
+    found = []
+    for uri, rows in zip(files, view.rows(files, [*_GLANCE, "genres"]), strict=True):
+        table = pa.Table.from_pylist(rows, schema=schema)
+        place = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([uri]))
+        found.append(table.append_column("part", place).append_column("row", pa.array(np.arange(len(rows)))))
+    return once.counted(pa.concat_tables(found).unify_dictionaries())
+
+
+def _shown(rows: list[Row], view: View | None) -> Iterator[Row]:
+    return (row if view is None else view.row(row) for row in rows)
 
 
 def _least_sure(ok: pa.Table, n: int) -> pa.Table:

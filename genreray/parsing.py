@@ -1,4 +1,4 @@
-"""The command line -> a job: the classes of arguments.py as subcommands, train with the flags of its architecture."""
+"""The command line -> a job: the classes of arguments as subcommands, train with the flags of its architecture."""
 
 import dataclasses
 from typing import Annotated, Any
@@ -11,17 +11,14 @@ from genreray.arguments import (
     Demo,
     Evaluate,
     Extract,
-    Fetch,
-    Inspect,
     Job,
     Reproduce,
-    Review,
     Tag,
     Train,
     TrainingFlags,
     Tune,
-    Untag,
 )
+from genreray.arguments_local import Fetch, Inspect, Review, Untag
 from genreray.featureset import Labels
 from genreray.space import default_configs
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import posixpath
 import urllib.parse
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -13,6 +14,8 @@ from markupsafe import Markup
 from genreray import doubt, links, pages, parts, plots, report, storage, tables
 from genreray.doubt import Overview, Row
 from genreray.errors import Status, UserError
+from genreray.outputs import Wanted
+from genreray.outputs.answers import View
 from genreray.parts import Parts
 from genreray.predictions import PREDICTIONS_FOLDER, REVIEW_FILE
 
@@ -30,11 +33,30 @@ class Review:
     overview: Overview
 
 
-def write_page(tags_uri: str, page_uri: str | None = None, n_tracks: int = DEFAULT_TRACKS) -> Review:
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What the page says of itself."""
+
+    tags: str  # TAGS, its absolute URI
+    checkpoint: str = ""  # the fingerprint of the model
+    map: str | None = None  # the names' URI
+    min_confidence: float = 0.0
+    genres: Sequence[str] = ()  # that can be chosen, beside those of the tracks
+
+
+def write_page(
+    tags_uri: str,
+    page_uri: str | None = None,
+    n_tracks: int = DEFAULT_TRACKS,
+    *,
+    map_uri: str | None = None,
+    min_confidence: float = 0.0,
+) -> Review:
     """Write the page of the `n_tracks` most doubtful tracks in TAGS, which needs no other file than the audio.
 
-    It goes to `page_uri`, or by default to review.html in TAGS; an earlier page is replaced.
-    Raises UserError where TAGS is none, or where another file than such a page is there.
+    It goes to `page_uri`, or by default to review.html in TAGS; an earlier page is replaced. Genres are shown and
+    offered by the names in the map at `map_uri`, where there is one, and a track has none below `min_confidence`.
+    Raises UserError where TAGS is none, where another file than such a page is there, and as `Wanted` and its view do.
     """
     if not 1 <= n_tracks <= _MOST_TRACKS:
         raise UserError(f"tracks is {n_tracks}: give 1 to {_MOST_TRACKS:,}, as a browser has to hold them")
@@ -44,9 +66,24 @@ def write_page(tags_uri: str, page_uri: str | None = None, n_tracks: int = DEFAU
         raise UserError(f"{tags_uri} holds no predictions: give a folder that `genreray tag` wrote")
     page = storage.absolute(page_uri or storage.join(tags_uri, REVIEW_FILE))
     _check_page(page)
-    found = doubt.overview(files, n_tracks)
-    storage.write_text(page, render(found, storage.absolute(tags_uri), page, str(settings.get("checkpoint", ""))))
+    genres, view = _view(tags_uri, settings, Wanted(map=map_uri, min_confidence=min_confidence))
+    found = doubt.overview(files, n_tracks, view)
+    about = About(storage.absolute(tags_uri), str(settings.get("checkpoint", "")), map_uri, min_confidence, genres)
+    storage.write_text(page, render(found, about, page))
     return Review(page, found)
+
+
+def _view(tags_uri: str, settings: Mapping[str, Any], wanted: Wanted) -> tuple[list[str], View | None]:
+    """Return the names of the model's genres, and how predictions are shown: None as they are."""
+    genres: list[str] = settings.get("genres") or []
+    if wanted.map is None and not wanted.min_confidence:
+        return genres, None
+    if not genres:
+        raise UserError(f"{tags_uri} does not say which genres its model has: tag into another folder")
+    tree = settings.get("tree")
+    view = wanted.view(genres, len(genres) if tree is None else None, tree or {})
+    names = genres if view.names is None else [view.names.name(genre) for genre in genres]
+    return [name for name in names if name is not None], view
 
 
 def _check_page(page: str) -> None:
@@ -60,8 +97,8 @@ def _check_page(page: str) -> None:
             raise UserError(f"{page} is there and is no page that review wrote: give another name")
 
 
-def render(found: Overview, tags: str, page: str, checkpoint: str = "") -> str:
-    """Return the page as HTML; `tags` and `page` are absolute URIs, `checkpoint` the fingerprint of the model."""
+def render(found: Overview, about: About, page: str) -> str:
+    """Return the page as HTML; `page` is its absolute URI."""
     script = pages.source("review.js")
     folder = storage.parent(page)
     tracks = [_track(row, folder) for row in found.doubtful]
@@ -70,8 +107,7 @@ def render(found: Overview, tags: str, page: str, checkpoint: str = "") -> str:
     return pages.render(
         "review.html",
         mark=Markup(_MARK),
-        tags=tags,
-        checkpoint=checkpoint,
+        about=about,
         o=found,
         n_tracks=sum(found.counts.values()),
         n_ok=n_ok,
@@ -84,7 +120,7 @@ def render(found: Overview, tags: str, page: str, checkpoint: str = "") -> str:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         media=_media([track["src"] for track in tracks]),
-        data=_json({"key": _key(tags), "genres": _genres(found), "tracks": tracks}),
+        data=_json({"key": _key(about.tags), "genres": _genres(found, about.genres), "tracks": tracks}),
     )
 
 
@@ -108,10 +144,11 @@ def _track(row: Row, folder: str) -> dict[str, Any]:
     }
 
 
-def _genres(found: Overview) -> list[str]:
-    """Return every genre that the predictions speak of, in the order of the alphabet."""
+def _genres(found: Overview, known: Sequence[str]) -> list[str]:
+    """Return every genre that is known or that the predictions speak of, in the order of the alphabet."""
     of_tracks = (best["genre"] for row in found.doubtful for best in row["genres"] or ())
-    return sorted({*(genre.genre for genre in found.genres), *of_tracks}, key=lambda name: (name.casefold(), name))
+    names = {*known, *(genre.genre for genre in found.genres), *of_tracks}
+    return sorted(names, key=lambda name: (name.casefold(), name))
 
 
 def _key(tags: str) -> str:

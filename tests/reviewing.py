@@ -51,7 +51,9 @@ def hostile_rows(folder: Path) -> list[dict]:
 
 def write_tags(folder: Path, rows: list[dict], block_size: int = 4) -> str:
     """Write rows as `genreray tag` does, without Ray, and return the folder's URI."""
-    schema = tables.with_metadata(tables.PREDICTIONS, {"table": "predictions", "checkpoint": "0123456789abcdef"})
+    schema = tables.with_metadata(
+        tables.PREDICTIONS, {"table": "predictions", "checkpoint": "0123456789abcdef", "genres": GENRES}
+    )
     parts = Parts(str(folder / PREDICTIONS_FOLDER), schema)
     for i in range(0, len(rows), block_size):
         parts.write(pa.Table.from_pylist(rows[i : i + block_size], schema=tables.PREDICTIONS))

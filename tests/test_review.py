@@ -146,6 +146,34 @@ def test_the_page_is_no_larger_than_what_is_asked_for(tmp_path):
     assert (tmp_path / "review.html").stat().st_size < 80_000
 
 
+def test_the_page_is_by_the_names_of_a_map_and_tracks_without_a_label_come_first(tmp_path):
+    """Folk and Hip-Hop are one here, so that what was unsure between the two is sure; Jazz is no genre."""
+    (tmp_path / "names.csv").write_text("genre,name\nFolk,Ours\nHip-Hop,Ours\nJazz,\n")
+    shares = {"both": (0.5, 0.4, 0.06, 0.04), "jazz": (0.1, 0.1, 0.7, 0.1), "rock": (0.3, 0.1, 0.0, 0.6)}
+    shares |= {"low": (0.2, 0.1, 0.2, 0.5), "sure": (0.02, 0.02, 0.01, 0.95)}
+    rows = []
+    for name, values in shares.items():
+        ranked = sorted(zip(values, GENRES, strict=True), reverse=True)
+        genres = [{"genre": genre, "probability": value} for value, genre in ranked]
+        told = {"genre": ranked[0][1], "confidence": ranked[0][0], "genres": genres}
+        rows.append({"track_id": name, "uri": f"/{name}", "status": "ok", **told})
+    tags = write_tags(tmp_path, [*rows, failed("x")], 2)
+    write_tags(tmp_path, [rows[0], failed("y")], 2)  # a track in two parts is one
+    flags = ["--map", str(tmp_path / "names.csv"), "--min-confidence", "0.55"]
+    assert cli.main(["review", tags, *flags]) == 0
+    data = json.loads(Scripts((tmp_path / "review.html").read_text()).scripts[0])
+    assert data["genres"] == ["Ours", GENRES[3]]
+    told = [(track["id"], track["genre"], track["confidence"]) for track in data["tracks"]]
+    assert told[:2] == [("jazz", None, None), ("low", None, 0.5)]
+    assert told[2:] == [("rock", GENRES[3], 0.6), ("both", "Ours", 0.9), ("sure", GENRES[3], 0.95)]
+    assert data["tracks"][0]["best"] == [["Ours", 0.2], [GENRES[3], 0.1]]
+    (tmp_path / "names.csv").write_text("genre,name\nFolc,Ours\n")
+    with pytest.raises(UserError, match="the checkpoint has no genre 'Folc': did you mean 'Folk'"):
+        write_page(tags, map_uri=str(tmp_path / "names.csv"))
+    with pytest.raises(UserError, match="min confidence is 2"):
+        write_page(tags, min_confidence=2)
+
+
 @pytest.mark.parametrize("n", [0, -1, 1_000_000])
 def test_no_tracks_or_too_many_are_refused(tmp_path, n):
     with pytest.raises(UserError, match=f"tracks is {n}"):
