@@ -162,7 +162,7 @@ def _points(axes: Axes, search: SearchReport, shown: Sequence[Trial], place: Cal
 
 
 def _limits(values: Sequence[float], search: SearchReport) -> tuple[float, float]:
-    """Return the ends of the axis of values: a few that are far worse than the others do not make it."""
+    """Return the ends of the axis of values: a few far worse than the others do not make it, but the default does."""
     known = np.array([value for value in values if math.isfinite(value)])
     if not len(known):
         return 0.0, 1.0
@@ -173,6 +173,8 @@ def _limits(values: Sequence[float], search: SearchReport) -> tuple[float, float
         high = min(high, float(upper) + far)
     elif far:
         low = max(low, float(lower) - far)
+    default = finite(search.value(search.default)) if search.default else math.nan
+    low, high = np.nanmin([low, default]), np.nanmax([high, default])
     margin = _MARGIN * (high - low) or 0.01
     return low - margin, high + margin
 

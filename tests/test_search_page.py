@@ -5,7 +5,7 @@ import pytest
 import searches
 from test_report import HOSTILE, VOID, Page
 
-from genreray import models, search_page, space, storage
+from genreray import models, search_page, search_plots, space, storage
 from genreray.dimensions import Choice
 from genreray.search_plots import is_share, words
 from genreray.trials import Trial, TrialStatus
@@ -189,3 +189,13 @@ def test_it_is_written_where_the_search_is(tmp_path):
     search_page.write(str(tmp_path), dataclasses.replace(SMALL, trials=[]), None)
     with storage.open_file(str(tmp_path / "report.html")) as file:
         assert b"Search of mel_cnn" in file.read()
+
+
+def test_the_axis_reaches_to_the_default_however_far_off_it_is():
+    near = [
+        dataclasses.replace(trial, history=[searches.epoch(1, 1 + i / 50, 0.5)], status=TrialStatus.FINISHED)
+        for i, trial in enumerate(SEARCH.trials[:10])
+    ]
+    default = dataclasses.replace(near[0], history=[searches.epoch(1, 3.0, 0.1)])
+    plot = search_plots.course(dataclasses.replace(SMALL, trials=[default, *near[1:]]))
+    assert {"1.00", "3.00"} <= set(re.findall(r">([\d.]+)</text>", plot))  # of the marks on the axis
