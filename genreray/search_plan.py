@@ -53,7 +53,7 @@ class SearchPlan:
     tensorboard: bool = False
     """Write event files for TensorBoard below RUN/tensorboard as well."""
     mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI", help_behavior_hint=_UNSET)] = None
-    """Write a run for each trial to this MLflow server or store as well; needs `pip install genreray[mlflow]`."""
+    """Write a run for each trial to this MLflow server or database as well; needs `pip install genreray[mlflow]`."""
     fresh: bool = False
     """Delete the search that RUN holds, and nothing else, and start over."""
 

@@ -186,7 +186,7 @@ def _search(ledger: Ledger, task: _Task, plan: SearchPlan, cluster: Cluster, pro
     # Before Ray is started, as a store that cannot be written to is the user's to mend.
     followers: list[Follower] = [TensorBoard(ledger.run_uri)] if plan.tensorboard else []
     if plan.mlflow is not None:
-        followers.append(MLflow(plan.mlflow, f"genreray {task.family.name}"))
+        followers.append(MLflow(plan.mlflow, f"genreray {task.family.name}", ledger.run_uri, say))
     cluster.connect(say)
     workers, concurrent = plan_trials(plan, ledger.n_left, fitted=task.is_fitted, say=say)
     shared = _share(task, pool, progress)
