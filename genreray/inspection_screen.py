@@ -16,7 +16,7 @@ from genreray.inspection import Inspection
 _SHOWN = 5  # genres
 _BAR = 30  # characters of a probability of 1
 _LEVELS, _LEVELS_ASCII = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
-_HERTZ = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+_HERTZ = (64, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _PNG = ".png"
 
 
@@ -126,7 +126,7 @@ def write_picture(found: Inspection, uri: str) -> None:
         bottom.plot(*points, marker="o" if values.shape[1] == 1 else None, label=genre.replace("$", r"\$"))
     ends = (found.clips[0].start, found.clips[-1].start + found.clips[-1].duration)
     bottom.set(xlim=ends, ylim=(0, 1.02), xlabel="s, middle of each window", ylabel="probability")
-    bottom.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    bottom.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=_SHOWN, frameon=False, fontsize="small")
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in letters that its font lacks

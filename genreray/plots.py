@@ -105,20 +105,22 @@ def reliability_diagram(scores: Scores) -> str:
         return svg(figure, "reliability", "accuracy against confidence, with a histogram of confidence")
 
 
-def confidence_histogram(tracks: Sequence[int], listed_up_to: float) -> str:
-    """Plot how many tracks have which confidence, in equal bins from 0 to 1, and up to which they are listed."""
+def confidence_histogram(tracks: Sequence[int], marks: Mapping[str, float]) -> str:
+    """Plot how many tracks have which confidence, in equal bins from 0 to 1, with lines at some, by what they mean."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         width = 1 / len(tracks)
         axes.bar([i * width for i in range(len(tracks))], tracks, width * 0.92, align="edge", color=ACCENT)
-        axes.axvline(listed_up_to, color=WARM, linewidth=1.1, linestyle=(0, (4, 3)), label="listed below: left of this")
+        for (label, place), dashes in zip(marks.items(), ((4, 3), (1, 2)), strict=False):
+            axes.axvline(place, color=WARM, linewidth=1.1, linestyle=(0, dashes), label=label)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
         axes.grid(False, axis="x")
         axes.set(xlim=(0, 1), xlabel="confidence", ylabel="tracks")
         percent_axis(axes, "x")
-        legend(axes)
+        if marks:
+            legend(axes)
         return svg(figure, "confidences", "number of tracks by confidence")
 
 

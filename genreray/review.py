@@ -104,6 +104,9 @@ def render(found: Overview, about: About, page: str) -> str:
     tracks = [_track(row, folder) for row in found.doubtful]
     sure = [row["confidence"] for row in found.doubtful if row["confidence"] is not None]
     n_ok = found.counts.get(Status.OK, 0)
+    marks = {} if len(tracks) == n_ok else {"listed below: left of this": max(sure, default=0.0)}
+    if about.min_confidence:
+        marks["a genre from here on"] = about.min_confidence
     return pages.render(
         "review.html",
         mark=Markup(_MARK),
@@ -113,7 +116,7 @@ def render(found: Overview, about: About, page: str) -> str:
         n_ok=n_ok,
         most=max((genre.tracks for genre in found.genres), default=1),
         statuses=report.status_rows(found.counts),
-        histogram=Markup(plots.confidence_histogram(found.confidences.tolist(), max(sure, default=0.0))),
+        histogram=Markup(plots.confidence_histogram(found.confidences.tolist(), marks)),
         is_all=len(tracks) == n_ok,
         surest=max(sure, default=None),
         n_keys=max((len(track["best"]) for track in tracks), default=0),

@@ -91,7 +91,7 @@ def write(
     """
     facts: dict[str, Any] = lists.write_csv(files, view, storage.join(tags_uri, lists.CSV_FILE))
     if wanted.jsonl:
-        facts["jsonl"] = storage.join(tags_uri, lists.JSONL_FILE)
+        facts["jsonl"] = storage.join(storage.absolute(tags_uri), lists.JSONL_FILE)
         lists.write_jsonl(files, columns, view, facts["jsonl"])
     if wanted.playlists:
         facts["playlists"] = playlists.write(files, view, tags_uri)
