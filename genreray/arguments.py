@@ -151,8 +151,8 @@ class Tag(CatalogJob):
     """The module that RUN was trained with (mypackage.mymodel), where it is none of genreray's: its code is run."""
     coverage: int = 1
     """Clips spread evenly over each track, whose probabilities are averaged; 1 is the middle of the track alone."""
-    top_k: int = 3
-    """Genres of each track in tags.csv, best first; of a model trained with --labels genres, all above thresholds."""
+    top_k: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=_UNSET)] = None
+    """Genres of each track in tags.csv, best first; by default 3, of --labels genres all that reach a threshold."""
     embedding: bool = False
     """Add a column with what the network's last layer sees of each track, a list of float32, for similarity search."""
     gpu: Gpu = "auto"

@@ -82,8 +82,9 @@ def _view(tags_uri: str, settings: Mapping[str, Any], wanted: Wanted) -> tuple[l
         raise UserError(f"{tags_uri} does not say which genres its model has: tag into another folder")
     tree = settings.get("tree")
     view = wanted.view(genres, len(genres) if tree is None else None, tree or {})
-    names = genres if view.names is None else [view.names.name(genre) for genre in genres]
-    return [name for name in names if name is not None], view
+    if view.names is None:
+        return genres, view
+    return [name for name in map(view.names.name, genres) if name is not None], view
 
 
 def _check_page(page: str) -> None:

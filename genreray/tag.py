@@ -18,6 +18,8 @@ from genreray.predict import prediction_stage
 from genreray.predictions import PREDICTIONS_FOLDER, REVIEW_FILE
 from genreray.progress import Progress
 
+_TOP_K = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Tagged(Outcome):
@@ -31,7 +33,7 @@ def tag(
     tags_uri: str,
     checkpoint_uri: str,
     *,
-    top_k: int,
+    top_k: int | None,
     gpu: Gpu,
     cluster: Cluster,
     progress: Progress,
@@ -47,8 +49,9 @@ def tag(
 
     PREDICTIONS hold all that the model says, by the names of its own genres: every genre with its probability, of
     models of several genres a track those above their thresholds; with `embedding` that column too. They are the means
-    over at most `coverage` clips spread over each track. `top_k` and the names of a map are for what people get of it,
-    which each run writes anew. `model` is a module that the user named, where the checkpoint is of one.
+    over at most `coverage` clips spread over each track. `top_k` (None: three, or all where there are fewer) and the
+    names of a map are for what people get of it, which each run writes anew. `model` is a module that the user named,
+    where the checkpoint is of one.
 
     Tracks that are there already are not done again, but with `retry_failed` those whose status is not ok; with `fresh`
     what is there is deleted first. One row comes out for each row that goes in.
@@ -63,6 +66,7 @@ def tag(
         )
     spread.check(coverage, settings.features.duration)
     several = settings.tree is not None
+    top_k = min(_TOP_K, len(settings.genres)) if top_k is None else top_k
     if not several and not 1 <= top_k <= len(settings.genres):
         raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
     view = wanted.view(settings.genres, None if several else top_k, settings.tree or {})
