@@ -18,7 +18,9 @@ from genreray.featureset import FeatureSet
 from genreray.feed import row_dataset
 from genreray.progress import Progress
 
-_BATCH = 32  # clips scored at a time
+# Clips scored at a time. On CPUs the maps of few stay in the cache, and in memory that is not asked of the system anew:
+# mel_cnn takes 7 ms for a clip, in batches of 32 clips 11 ms.
+_BATCHES = {"cpu": 4, "cuda": 32}
 
 
 def predict(
@@ -147,8 +149,9 @@ def predict_rows(
     }
     of_clips: list[NDArray[np.float32]] = []
     embeddings: list[NDArray[np.float32]] = []
-    for i in range(0, len(clips), _BATCH):
-        batch = dataset.from_table(clips.slice(i, _BATCH), trained.model.inputs, settings.features, settings.genres)
+    size = _BATCHES[device.type]
+    for i in range(0, len(clips), size):
+        batch = dataset.from_table(clips.slice(i, size), trained.model.inputs, settings.features, settings.genres)
         if embedding:
             probabilities, embedded = loop.predict_and_embed(trained.model, batch, **how)
             embeddings.append(embedded.cpu().numpy())
