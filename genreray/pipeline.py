@@ -1,6 +1,7 @@
 """CATALOG in blocks, through stages on Ray Data, into part files: what extract and tag have in common."""
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from genreray.cluster import Cluster
 from genreray.errors import Status, UserError
 from genreray.parts import Parts, count_statuses, part_size
 from genreray.progress import Progress
+
+_SHORT = 8  # tracks of the first block of each CPU
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +61,10 @@ def run(
         storage.check_writable(parts.uri)
         progress.line(f"{len(todo):,} tracks to do" + (f", {len(done):,} done before" if len(done) else ""))
         cluster.connect(progress.line)
-        block_size = block_size or part_size(len(todo), ray.cluster_resources().get("CPU", 1), seconds)
-        blocks = [todo.slice(i, block_size) for i in range(0, len(todo), block_size)]
+        n_cpus = ray.cluster_resources().get("CPU", 1)
+        size = block_size or part_size(len(todo), n_cpus, seconds)
+        starts = block_starts(len(todo), size, 0 if block_size else int(n_cpus))
+        blocks = [todo.slice(i, end - i) for i, end in itertools.pairwise([*starts, len(todo)])]
         dataset = stages(ray.data.from_arrow(blocks))
         written = dataset.map_batches(
             _write_part, fn_kwargs={"parts": parts}, batch_size=None, batch_format="pyarrow", zero_copy_batch=True
@@ -79,6 +84,13 @@ def run(
         n_before=len(done),
         seconds=time.perf_counter() - started,
     )
+
+
+def block_starts(n_tracks: int, size: int, n_short: int) -> list[int]:
+    """Return where blocks of `size` tracks begin, the first `n_short` of them short, so that rows are on disk soon."""
+    short = min(_SHORT, size)
+    n_short = min(n_short, n_tracks // short)
+    return [i * short for i in range(n_short)] + list(range(n_short * short, n_tracks, size))
 
 
 def _lacking(catalog: pa.Table, done: pa.Table) -> pa.Table:

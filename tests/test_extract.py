@@ -163,3 +163,17 @@ def test_a_refused_write_in_a_task_is_one_line(ray_session, capsys, tracks, tmp_
     music = tracks["uri"][0].as_py().rsplit("/", 1)[0]
     assert cli.main(["extract", music, folder]) == cli.BAD_INPUT
     assert capsys.readouterr().err.splitlines()[-1] == "genreray: the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("n_tracks", "size", "n_short", "starts"),
+    [
+        (300, 96, 2, [0, 8, 16, 112, 208]),  # 8, 8, 96, 96, 92 tracks
+        (300, 96, 0, [0, 96, 192, 288]),
+        (20, 3, 2, [0, 3, 6, 9, 12, 15, 18]),  # short already
+        (16, 9, 2, [0, 8]),
+        (3, 96, 2, [0]),
+    ],
+)
+def test_the_first_blocks_are_short_and_no_track_is_in_two(n_tracks, size, n_short, starts):
+    assert pipeline.block_starts(n_tracks, size, n_short) == starts
