@@ -12,7 +12,7 @@ import tyro
 from benchmarks import page, results
 from benchmarks.results import Section
 
-NAMES = ("kernel", "extract", "s3", "feed", "train", "tune", "scale")
+NAMES = ("kernel", "extract", "s3", "tag", "tag_peers", "feed", "train", "tune", "scale", "growth", "growth_train")
 _DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -21,11 +21,13 @@ class Bench:
     """Run the benchmarks and write their page; sections of benchmarks that are not run now stay as they are."""
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = NAMES
-    """Which: kernel, extract, s3, feed, train, tune, scale; all by default."""
+    """Which: kernel, extract, s3, tag, tag_peers, feed, train, tune, scale, growth, growth_train; all by default."""
     quick: bool = False
     """Take sizes that end in seconds: to see that all runs. The page is then left as it is, unless --docs is given."""
     audio: Path | None = None
     """An audio file for the kernel's benchmark to measure as well, such as a clip of FMA."""
+    extra: Path | None = None
+    """Folder with the other tools that tagging is measured beside; see `python -m benchmarks.tag_peers --help`."""
     docs: Path | None = None
     """Folder of benchmarks.md and benchmarks.json; by default docs."""
 
@@ -53,6 +55,8 @@ def _run(name: str, bench: Bench) -> Section | None:
     flags = ["--quick"] if bench.quick else []
     if name == "kernel" and bench.audio is not None:
         flags += ["--audio", str(bench.audio)]
+    if name == "tag_peers" and bench.extra is not None:
+        flags += ["--extra", str(bench.extra)]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "results.json"
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *flags, "--json", str(output)])

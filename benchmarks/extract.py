@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks import baselines, command, machine, material, measure, watch
@@ -83,9 +82,7 @@ def run(options: ExtractOptions, apart: Apart = watch.apart) -> Section:
     Raises UserError for too few files.
     """
     sizes = sorted({options.files, options.librosa_files, options.many_files})
-    least = options.cpus + _LEAST_PARTS
-    if sizes[0] / part_size(sizes[0], options.cpus) < least:
-        raise UserError(f"{sizes[0]} files are too few for a steady rate of {options.cpus} workers: give more")
+    check_enough(sizes[0], options.cpus)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
         folder = Path(name)
         contents = material.clips(options.clips, options.seconds)
@@ -129,6 +126,12 @@ def _side(
     return contender
 
 
+def check_enough(files: int, workers: int) -> None:
+    """Raise UserError where so many files make too few parts for a steady rate."""
+    if files / part_size(files, workers) < workers + _LEAST_PARTS:
+        raise UserError(f"{files} files are too few for a steady rate of {workers} workers: give more")
+
+
 def steady_rate(output: Path, n: int, workers: int) -> float:
     """Return the files done a second once `workers` parts are there, by when the parts were written.
 
@@ -138,10 +141,7 @@ def steady_rate(output: Path, n: int, workers: int) -> float:
     good = sum(statuses.count(Status.OK.value) for _, statuses in parts)
     if good != n:
         raise RuntimeError(f"{good} of {n} files came out well: nothing is to be compared")
-    times = np.array([time for time, _ in parts])
-    done = np.cumsum([len(statuses) for _, statuses in parts])
-    slope = np.polyfit(times[workers:] - times[workers], done[workers:], 1)[0]
-    return float(slope)
+    return measure.steady_rate([time for time, _ in parts], [len(statuses) for _, statuses in parts], workers)
 
 
 def _statuses(part: Path) -> list[str]:

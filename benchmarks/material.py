@@ -1,4 +1,4 @@
-"""What the benchmarks work on: generated music as mp3, folders of it, and FEATURES of any number of rows."""
+"""What the benchmarks work on: generated music as mp3, folders of it, FEATURES of any number of rows, a checkpoint."""
 
 import io
 import os
@@ -50,6 +50,26 @@ def fill_folder(folder: Path, contents: Sequence[bytes], n: int) -> None:
             os.link(first, path)
         except OSError:  # some file systems have no links, or few to one file
             shutil.copy(first, path)
+
+
+def write_checkpoint(folder: Path, model: str, crop_frames: int | None = None) -> None:
+    """Write a checkpoint of an untrained network for the demo's genres, with what its recipe has for the rest."""
+    from genreray import checkpoint  # torch, which processes that read audio do not need
+    from genreray.checkpoint import Settings
+    from genreray.models import family
+
+    how = family(model)
+    settings = Settings(
+        model=model,
+        model_config=how.config(),
+        features=FeatureConfig(),
+        genres=list(STYLES),
+        crop_frames=crop_frames or how.training.crop_frames,
+        n_crops=how.training.crops,
+        training={},
+        metrics={},
+    )
+    checkpoint.save(str(folder), settings.build(), settings)
 
 
 def write_features(

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 
@@ -53,3 +55,13 @@ def cpu_time(function: Callable[[], object], calls: int, warm_up: int) -> Callab
 def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
     """Return the ratio within each round: what slows a whole round down leaves it as it is."""
     return [a / b for a, b in zip(numerators, denominators, strict=True)]
+
+
+def steady_rate(times: Sequence[float], done: Sequence[int], workers: int) -> float:
+    """Return what is done a second once each of `workers` has started.
+
+    `done` is how much came at each of `times`, in seconds and in their order. The rate is the slope of the straight
+    line fitted to the sum of it, the first time of each worker left out: what starts a worker is not in it.
+    """
+    at = np.array(times[workers:])
+    return float(np.polyfit(at - at[0], np.cumsum(done)[workers:], 1)[0])

@@ -66,12 +66,14 @@ def _wanted(claim: Claim) -> str:
 
 def figure(values: Sequence[float], unit: str) -> str:
     """Return the median of `values` and, of several, their range: `1.95x (1.90 to 2.01)`."""
+    if not values:
+        return "not run"
     middle = _with_unit(_number(statistics.median(values)), unit)
     return middle if len(values) == 1 else f"{middle} ({_number(min(values))} to {_number(max(values))})"
 
 
 def _with_unit(number: str, unit: str) -> str:
-    return f"{number}{'' if unit == RATIO else ' '}{unit}"
+    return f"{number}{unit}" if unit == RATIO else f"{number} {unit}".rstrip()
 
 
 def _number(value: float) -> str:

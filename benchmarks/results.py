@@ -15,7 +15,7 @@ class Line:
     """One quantity, measured once a round."""
 
     name: str
-    values: list[float]
+    values: list[float]  # none where it was not run; `note` then says why
     unit: str
     note: str = ""
 

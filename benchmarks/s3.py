@@ -11,8 +11,6 @@ from benchmarks import command, extract, material, measure, remote, watch
 from benchmarks.command import Options
 from benchmarks.extract import Apart, Run
 from benchmarks.results import Claim, Line, Section
-from genreray.errors import UserError
-from genreray.parts import part_size
 
 _METHOD = """\
 `genreray extract` on {n:,} mp3 files of {seconds:g} s ({distinct} generated clips, taken in turn) with {cpus} of the
@@ -53,8 +51,7 @@ def run(options: S3Options, apart: Apart = watch.apart) -> Section:
 
     Raises UserError for too few files.
     """
-    if options.files / part_size(options.files, options.cpus) < options.cpus + 3:
-        raise UserError(f"{options.files} files are too few for a steady rate of {options.cpus} workers: give more")
+    extract.check_enough(options.files, options.cpus)
     there = f"genreray extract, from S3 at {options.latency:g} ms"
     with (
         remote.s3(options.latency / 1000, options.cpus) as (near, far),

@@ -1,8 +1,11 @@
 """A function in a process of its own, and how much memory that process and its workers take (Linux)."""
 
+import contextlib
 import dataclasses
 import multiprocessing
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _PAUSE = 2.0  # seconds between two looks: each takes some 30 ms of a CPU
+_POLL = 0.02  # seconds between two questions whether something is so
 # Ray's own processes (GCS, raylet, dashboard, agents) are there whatever the job is, and are not counted.
 _SERVICE = re.compile(r"ray/core/src|ray/(dashboard|autoscaler)/|log_monitor|ray[.-]dashboard|ray::\w+Agent")
 
@@ -42,6 +46,28 @@ def apart(function: Callable[..., None], *arguments: Any) -> Watched:
     if process.exitcode:
         raise RuntimeError(f"{function.__name__} failed with exit code {process.exitcode}")
     return Watched(seconds, max(peaks, default=0) or None)
+
+
+def until(is_so: Callable[[], bool], function: Callable[..., None], *arguments: Any) -> float:
+    """Run `function` in a fresh process until something is so; end it then, with all that it started.
+
+    Returns the seconds, start of the process included. Raises RuntimeError where the process ends before.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    started = time.perf_counter()
+    process.start()
+    assert process.pid is not None
+    try:
+        while not is_so():
+            if process.exitcode is not None and not is_so():
+                raise RuntimeError(f"{function.__name__} ended with exit code {process.exitcode} before it was so")
+            time.sleep(_POLL)
+        return time.perf_counter() - started
+    finally:
+        for pid in tree(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.join()
 
 
 def _watch(root: int, stop: threading.Event, sizes: list[int]) -> None:

@@ -72,7 +72,7 @@ class Command:
     def left_over(self, seconds: float = 10.0) -> list[int]:
         """Return which of the processes seen at the last signal are there after so many seconds at most."""
         deadline = time.monotonic() + seconds
-        while (left := [pid for pid in self.seen if _runs(pid)]) and time.monotonic() < deadline:
+        while (left := [pid for pid in self.seen if runs(pid)]) and time.monotonic() < deadline:
             time.sleep(0.1)
         return left
 
@@ -85,7 +85,8 @@ def _own_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Say whether there is such a process, which has not ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:

@@ -1,5 +1,7 @@
 import contextlib
+import functools
 import itertools
+import operator
 import os
 import threading
 import time
@@ -10,10 +12,27 @@ import mirrors
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import runs
 
 from benchmarks import __main__ as bench
-from benchmarks import extract, feed, kernel, machine, measure, page, remote, results, train, watch
+from benchmarks import (
+    extract,
+    feed,
+    growth,
+    kernel,
+    machine,
+    material,
+    measure,
+    page,
+    peers,
+    remote,
+    results,
+    tag_peers,
+    train,
+    watch,
+)
 from benchmarks import s3 as s3_benchmark
+from benchmarks import tag as tag_benchmark
 from benchmarks.results import Claim, Line, Section
 from genreray import resume
 from genreray.errors import UserError
@@ -57,6 +76,8 @@ def test_a_claim_is_judged_by_its_median():
         ([0.98765], "x", "0.988x"),
         ([1.0, 2.0, 30.0], "x", "2.00x (1.00 to 30.0)"),
         ([1234.5], "files/s", "1,234 files/s"),
+        ([1.0], "", "1.00"),
+        ([], "files/s", "not run"),
     ],
 )
 def test_figures_have_three_digits_and_their_range(values, unit, text):
@@ -105,12 +126,13 @@ def test_the_kernel_is_compared():
     assert found.claims[0].values == pytest.approx([a / b for a, b in zip(decoding, ours, strict=True)])
 
 
+def here(function, *arguments):
+    function(*arguments)
+    return watch.Watched(1.0, 1e9)
+
+
 @pytest.mark.slow
 def test_extraction_is_compared(ray_session, tmp_path, monkeypatch):
-    def here(function, *arguments):
-        function(*arguments)
-        return watch.Watched(1.0, 1e9)
-
     monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
     monkeypatch.setattr(machine, "one_thread_each", lambda: True)
     sizes = {"files": 128, "librosa_files": 128, "many_files": 160}
@@ -123,12 +145,86 @@ def test_extraction_is_compared(ray_session, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+NAMES = peers.Peer("a pool", "pathlib", functools.partial(operator.attrgetter, "name"))  # says the names of files
+
+
+@pytest.mark.slow
+def test_tagging_is_compared(ray_session, tmp_path, monkeypatch):
+    def once_done(is_so, function, *arguments):
+        assert not is_so()
+        function(*arguments)
+        assert is_so()
+        return 2.0
+
+    monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
+    sizes = {"files": 20, "many_files": 24, "catalog": 8}
+    options = tag_benchmark.TagOptions(repeats=1, clips=1, seconds=3.0, cpus=1, folder=tmp_path, **sizes)
+    found = tag_benchmark.run(options, here, once_done)
+    ours, extraction, *_ = found.lines
+    assert [(claim.wanted, claim.at_least) for claim in found.claims] == [(0.85, True), (30.0, False), (1.1, False)]
+    assert [claim.values for claim in found.claims] == [[ours.values[0] / extraction.values[0]], [2.0], [1.0]]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_tagging_is_compared_with_the_tools_that_are_there(ray_session, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
+    monkeypatch.setattr(machine, "one_thread_each", lambda: True)
+    monkeypatch.setattr(peers, "missing", lambda peer, extra: None if peer is NAMES else f"no {peer.package}")
+    monkeypatch.setattr(peers, "ESSENTIA", NAMES)
+    monkeypatch.setattr(tag_peers, "_WANTED", {NAMES: 3.0, peers.TRANSFORMER: 50.0})
+    options = tag_peers.PeersOptions(repeats=1, files=20, clips=1, seconds=3.0, cpus=1, folder=tmp_path)
+    found = tag_peers.run(options, here)
+    ours, pool, left_out = found.lines
+    assert (pool.name, left_out.values, left_out.note) == ("a pool", [], "no transformers")
+    assert [claim.values for claim in found.claims] == [[ours.values[0] / pool.values[0]]]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tool_that_is_not_there_is_left_out_with_a_reason(tmp_path):
+    peer = peers.Peer("a pool", "nowhere_to_be_found", NAMES.make)
+    assert "no package nowhere_to_be_found" in peers.missing(peer, None)
+    (tmp_path / "nowhere_to_be_found.py").touch()
+    assert "no package nowhere_to_be_found" in peers.missing(peer, None)
+    assert peers.missing(peer, tmp_path) is None
+
+
+@pytest.mark.parametrize("peer", [peers.ESSENTIA, peers.TRANSFORMER], ids=lambda peer: peer.package)
+def test_other_tools_label_what_genreray_does(peer, tmp_path):
+    pytest.importorskip(peer.package)
+    material.fill_folder(tmp_path, material.clips(1, 3.0), 1)
+    assert len(peer.make()(tmp_path / "000000.mp3")) > 2
+
+
+@pytest.mark.slow
+def test_growth_is_measured(ray_session, tmp_path):
+    options = growth.GrowthOptions(sizes=(2, 4, 8), jobs=("extract",), clips=1, folder=tmp_path)
+    found = growth.run(options, here)
+    assert [line.unit for line in found.lines] == ["s"] * 4 + [""] + ["MB"] * 3
+    assert [claim.unit for claim in found.claims] == ["", "x"]
+    assert found.claims[1].values == [1.0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("jobs", [growth.FILES, growth.TRAINING])
+def test_growth_of_every_job_is_measured(jobs, tmp_path):
+    options = growth.GrowthOptions(sizes=(32, 48, 64), jobs=jobs, clips=1, folder=tmp_path)
+    found = growth.run(options)
+    assert len(found.claims) == 2 * 2
+    assert len(found.lines) == 2 * 8
+
+
+@pytest.mark.parametrize("power", [0.8, 1.0, 1.2])
+def test_the_power_at_which_work_grows_is_found(power):
+    sizes = (250, 1000, 4000, 16000)
+    start, cost, found = growth.grown(sizes, [12.0 + 0.004 * n**power for n in sizes])
+    assert (start, cost, found) == (pytest.approx(12.0), pytest.approx(0.004), pytest.approx(power))
+
+
 @pytest.mark.slow
 def test_extraction_from_s3_is_compared(ray_session, s3, tmp_path, monkeypatch):
-    def here(function, *arguments):
-        function(*arguments)
-        return watch.Watched(1.0, 1e9)
-
     @contextlib.contextmanager
     def same(latency, leave):
         yield 0, 0
@@ -215,6 +311,21 @@ def test_memory_of_a_process_of_its_own_is_seen(monkeypatch):
     watched = watch.apart(exec, "import time; held = b'x' * 300_000_000; time.sleep(1)")
     assert watched.peak is None or 300e6 < watched.peak < 600e6
     assert watched.seconds > 1
+
+
+def test_a_process_is_ended_with_its_children_when_something_is_so(tmp_path):
+    file = tmp_path / "child"
+    code = f"""
+import pathlib, subprocess
+child = subprocess.Popen(["sleep", "60"])
+pathlib.Path({str(file)!r}).write_text(str(child.pid))
+child.wait()
+"""
+    seconds = watch.until(lambda: file.exists() and file.read_text() != "", exec, code)
+    assert 0 < seconds < 60
+    assert not runs(int(file.read_text()))
+    with pytest.raises(RuntimeError, match="exit code 3 before it was so"):
+        watch.until(lambda: False, exec, "raise SystemExit(3)")
 
 
 def test_a_process_that_fails_is_an_error():
