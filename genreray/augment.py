@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genreray import channel, warp
+from genreray.device import send
 from genreray.draws import beta
 from genreray.features import FeatureConfig
 from genreray.recipe import TrainingConfig
@@ -70,10 +71,10 @@ class Augmentation:
         config = self._config
         warped = dict(inputs)
         if config.freq_shift and "mel" in inputs:
-            warped["mel"] = warp.shift(inputs["mel"], warp.draw_shifts(n, config.freq_shift, generator).to(device))
+            warped["mel"] = warp.shift(inputs["mel"], send(warp.draw_shifts(n, config.freq_shift, generator), device))
         if config.time_stretch:
-            speeds = warp.draw_speeds(n, config.time_stretch, generator).to(device)
-            places = torch.rand(n, generator=generator).to(device)
+            speeds = send(warp.draw_speeds(n, config.time_stretch, generator), device)
+            places = send(torch.rand(n, generator=generator), device)
             for name in _WITH_FRAMES:
                 if name in inputs:
                     warped[name] = warp.stretch(warped[name], speeds, places, config.crop_frames)
@@ -89,10 +90,10 @@ class Augmentation:
                 decibels += (2 * torch.rand((n, 1), generator=generator) - 1) * config.gain
             if config.equalise:
                 decibels += channel.draw_curves(n, config.equalise, n_mels, generator)
-            inputs = channel.equalise(inputs, decibels.to(device), self._features)
+            inputs = channel.equalise(inputs, send(decibels, device), self._features)
         if config.mix_styles:
             partner, share = channel.draw_styles(n, config.mix_styles, generator)
-            inputs = channel.mix_styles(inputs, partner.to(device), share.to(device))
+            inputs = channel.mix_styles(inputs, send(partner, device), send(share, device))
         return inputs
 
     def _mask(self, inputs: dict[str, Tensor], n: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -103,7 +104,7 @@ class Augmentation:
         device, n_frames, n_mels = with_frames[0].device, with_frames[0].shape[2], self._features.n_mels
         bands = draw_spans(n, config.freq_masks, config.freq_mask_bins, n_mels, generator)
         stretches = draw_spans(n, config.time_masks, config.time_mask_frames, n_frames, generator)
-        return mask(inputs, bands.to(device), stretches.to(device))
+        return mask(inputs, send(bands, device), send(stretches, device))
 
 
 def mask(inputs: dict[str, Tensor], bands: Tensor, stretches: Tensor) -> dict[str, Tensor]:
@@ -143,4 +144,4 @@ def draw_mix(n: int, alpha: float, generator: torch.Generator, device: torch.dev
     """
     partner = torch.randperm(n, generator=generator)
     share = beta(n, alpha, generator)
-    return Mix(partner.to(device), torch.maximum(share, 1 - share).to(device))
+    return Mix(send(partner, device), send(torch.maximum(share, 1 - share), device))

@@ -1,12 +1,13 @@
 """What differs between recordings of the same music, put on whole batches: levels, equalisers, other clips' spectra."""
 
-import scipy.fft
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from genreray.draws import beta
-from genreray.features import FeatureConfig
+from genreray.features import FeatureConfig, dct_basis
 from genreray.mfcc_stats import STATISTICS
 
 _POINTS = 6  # of an equaliser's curve, the two ends among them
@@ -34,7 +35,9 @@ def equalise(inputs: dict[str, Tensor], decibels: Tensor, features: FeatureConfi
     changed = {name: x.clone() for name, x in inputs.items()}
     if "mel" in changed:
         changed["mel"].add_((decibels * 255 / features.top_db)[:, :, None]).clamp_(0, 255)
-    curve = decibels @ _dct(features).to(decibels.device)
+    if changed.keys() <= {"mel"}:
+        return changed
+    curve = decibels @ _dct(features, decibels.device)
     if "mfcc" in changed:
         changed["mfcc"].add_(curve[:, :, None])
     if "mfcc_stats" in changed:
@@ -72,6 +75,7 @@ def draw_styles(n: int, probability: float, generator: torch.Generator) -> tuple
     return partner, torch.where(mixed, beta(n, _STYLE_ALPHA, generator), torch.ones(n))
 
 
-def _dct(features: FeatureConfig) -> Tensor:
+@functools.lru_cache(maxsize=4)
+def _dct(features: FeatureConfig, device: torch.device) -> Tensor:
     """Return the matrix that takes log-mel frames to MFCC, float32 [n_mels, n_mfcc], as librosa's."""
-    return torch.from_numpy(scipy.fft.dct(torch.eye(features.n_mels).numpy(), norm="ortho")[:, : features.n_mfcc])
+    return torch.from_numpy(dct_basis(features.n_mfcc, features.n_mels)).T.to(device)

@@ -1,6 +1,8 @@
 """Rows of FEATURES -> tensors: whole clips kept as they are stored, and the crops of them that a model sees."""
 
+import collections
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -10,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genreray.errors import UserError
+from genreray import arrays
+from genreray.ahead import map_ahead
+from genreray.arrays import MADE_OF
+from genreray.device import fits, send
 from genreray.features import FeatureConfig
 from genreray.genres import all_of
-from genreray.mfcc_stats import STATISTICS, mfcc_stats
+from genreray.mfcc_stats import STATISTICS
 
 NO_LABEL = -1  # the label of a clip whose genre is unknown
 _DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
@@ -21,7 +26,7 @@ _DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
     "mfcc": (np.float16, torch.float16),
     "mfcc_stats": (np.float32, torch.float32),
 }
-_MADE_OF = {"mfcc_stats": "mfcc"}  # inputs that are computed, and the column that they are computed from
+_FILLERS = 2  # threads that copy what was read: one is slower than Parquet is read with two
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +41,29 @@ class Clips:
     def __len__(self) -> int:
         return len(self.track_ids)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs are."""
+        return next(iter(self.inputs.values())).device
+
     def to(self, device: torch.device) -> "Clips":
         """Return the clips on `device`."""
-        inputs = {name: x.to(device, non_blocking=True) for name, x in self.inputs.items()}
-        return Clips(self.track_ids, inputs, self.n_frames.to(device), self.labels.to(device))
+        inputs = {name: send(x, device) for name, x in self.inputs.items()}
+        return Clips(self.track_ids, inputs, send(self.n_frames, device), send(self.labels, device))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs."""
+        return len(self) * sum(math.prod(x.shape[1:]) * x.element_size() for x in self.inputs.values())
+
+    def kept_on(self, device: torch.device) -> "Clips":
+        """Return the clips with their inputs on `device` if that is a GPU with room for them; else as they are."""
+        if not fits(self.nbytes, device):
+            return self
+        inputs = {name: x.to(device) for name, x in self.inputs.items()}
+        return Clips(
+            self.track_ids, inputs, self.n_frames, self.labels
+        )  # whose rest the CPU draws batches and crops by
 
     def select(self, rows: Tensor) -> "Clips":
         """Return the clips of the given rows, int64 [m], in that order."""
@@ -48,33 +72,86 @@ class Clips:
         return Clips(ids, inputs, self.n_frames[rows], self.labels[rows])
 
     def labelled(self) -> "Clips":
-        """Return the clips that have a label."""
+        """Return the clips that have a label, without a copy of their inputs."""
         known = self.labels != NO_LABEL if self.labels.ndim == 1 else self.labels.any(1)
-        return self.select(torch.nonzero(known)[:, 0])
+        return self.view(torch.nonzero(known)[:, 0])
 
-    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator["Clips"]:
+    def view(self, rows: Tensor) -> "View":
+        """Return the clips of the given rows, int64 [m], in that order, without a copy of their inputs."""
+        return View(self, rows)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator["View"]:
         """Yield every clip once in batches, shuffled where a generator is given; the last may be smaller.
 
         The order depends on the track ids and the generator alone, not on the order in which clips arrived.
         """
-        order = torch.tensor(sorted(range(len(self)), key=self.track_ids.__getitem__), dtype=torch.int64)
+        order = self.in_order
         if generator is not None:
             order = order[torch.randperm(len(self), generator=generator)]
         for rows in order.split(batch_size):
-            yield self.select(rows)
+            yield self.view(rows)
+
+    @functools.cached_property
+    def in_order(self) -> Tensor:
+        """The rows by track id, int64 [n]."""
+        return torch.tensor(sorted(range(len(self)), key=self.track_ids.__getitem__), dtype=torch.int64)
 
 
-@dataclasses.dataclass(frozen=True)
-class SharedClips(Clips):
-    """Some of the clips in memory that others look at too: `inputs` has all, `rows` which of them these are."""
+class View(Clips):
+    """Some of the clips in memory, left where they are: crops are cut there, and `inputs` are copied when asked for."""
 
-    rows: Tensor  # int64 [n]
+    def __init__(self, held: Clips, rows: Tensor) -> None:
+        """Show the given rows, int64 [n], of `held`, whose frames and labels are on the CPU."""
+        object.__setattr__(self, "held", held)
+        object.__setattr__(self, "rows", rows)
+
+    held: Clips
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs are."""
+        return self.held.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs of these clips."""
+        return len(self) * self.held.nbytes // max(len(self.held), 1)
+
+    def kept_on(self, device: torch.device) -> Clips:
+        """Return the clips with their inputs on `device` if that is a GPU with room for them; else as they are."""
+        return self.select(torch.arange(len(self))).kept_on(device) if fits(self.nbytes, device) else self
+
+    @functools.cached_property
+    def track_ids(self) -> list[str]:
+        """Those of the rows."""
+        return [self.held.track_ids[i] for i in self.rows.tolist()]
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        """A copy of those of the rows."""
+        return {name: _take(x, self.rows) for name, x in self.held.inputs.items()}
+
+    @functools.cached_property
+    def n_frames(self) -> Tensor:
+        """Those of the rows."""
+        return self.held.n_frames[self.rows]
+
+    @functools.cached_property
+    def labels(self) -> Tensor:
+        """Those of the rows."""
+        return self.held.labels[self.rows]
 
     def select(self, rows: Tensor) -> Clips:
         """Return a copy of the clips of the given rows, int64 [m], in that order."""
-        inputs = {name: _take(x, self.rows[rows]) for name, x in self.inputs.items()}
-        ids = [self.track_ids[i] for i in rows.tolist()]
-        return Clips(ids, inputs, self.n_frames[rows], self.labels[rows])
+        return self.held.select(self.rows[rows])
+
+    def view(self, rows: Tensor) -> "View":
+        """Return the clips of the given rows, int64 [m], in that order, without a copy of their inputs."""
+        return View(self.held, self.rows[rows])
 
 
 def clip_bytes(names: Sequence[str], config: FeatureConfig) -> int:
@@ -98,7 +175,7 @@ def shape(name: str, config: FeatureConfig) -> tuple[int, int]:
 
 def columns(names: Sequence[str]) -> list[str]:
     """Return the columns of FEATURES that clips with the inputs `names` are made of, each once."""
-    return list(dict.fromkeys(_MADE_OF.get(name, name) for name in names))
+    return list(dict.fromkeys(MADE_OF.get(name, name) for name in names))
 
 
 def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]) -> Clips:
@@ -124,18 +201,21 @@ def load(
     With `parents`, the tree of genres by child (empty where there is none), labels are bool [n, n_genres], true for
     each of a clip's genres and for what is above them.
     """
-    inputs = {name: _room(n, name, config) for name in names}
+    inputs = {name: torch.from_numpy(arrays.room((n, *shape(name, config)), _DTYPES[name][0])) for name in names}
     n_frames = torch.zeros(n, dtype=torch.int64)
     labels = no_labels(n, None if parents is None else len(genres))
     ids: list[str] = []
-    for table in tables:
-        table = table.slice(0, n - len(ids))
-        rows = slice(len(ids), len(ids) + len(table))
-        n_frames[rows] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
-        labels[rows] = _labels(table, genres, parents)
-        for name, room in inputs.items():
-            _fill(room[rows].numpy(), name, table, n_frames[rows].tolist())
-        ids += table.column("track_id").to_pylist()
+
+    def placed() -> Iterator[tuple[NDArray[np.generic], str, pa.Table, list[int]]]:
+        for table in tables:
+            table = table.slice(0, n - len(ids))
+            rows = slice(len(ids), len(ids) + len(table))
+            n_frames[rows] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
+            labels[rows] = _labels(table, genres, parents)
+            ids.extend(table.column("track_id").to_pylist())
+            yield from ((room[rows].numpy(), name, table, n_frames[rows].tolist()) for name, room in inputs.items())
+
+    collections.deque(map_ahead(lambda job: arrays.fill(*job), placed(), _FILLERS), maxlen=0)
     count = len(ids)
     return Clips(ids, {name: room[:count] for name, room in inputs.items()}, n_frames[:count], labels[:count])
 
@@ -158,40 +238,9 @@ def _labels(table: pa.Table, genres: Sequence[str], parents: Mapping[str, str] |
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:
     """Return x[rows]; numpy copies whole clips of bytes ten times as fast as torch does on a CPU."""
-    return torch.from_numpy(np.take(x.numpy(), rows.numpy(), axis=0)) if x.device.type == "cpu" else x[rows]
-
-
-def _room(n: int, name: str, config: FeatureConfig) -> Tensor:
-    # Made by numpy, which asks the system for huge pages: the first touch of small ones costs more than the copy.
-    return torch.from_numpy(np.zeros((n, *shape(name, config)), dtype=_DTYPES[name][0]))
-
-
-def _fill(out: NDArray[np.generic], name: str, table: pa.Table, n_frames: Sequence[int]) -> None:
-    """Put the input `name` of each row of `table` into `out`, a clip a row."""
-    column = name if name in table.schema.names else _MADE_OF.get(name, name)
-    # as_buffer() is a view into Arrow's memory: the only copy is the one into `out`.
-    buffers = (value.as_buffer() for chunk in table.column(column).chunks for value in chunk)
-    if column == "mfcc_stats":
-        _copy_stats(buffers, table.column("track_id").to_pylist(), out)
-    elif name == "mfcc_stats":
-        for i, buffer in enumerate(buffers):
-            out[i] = mfcc_stats(np.frombuffer(buffer, np.float16).reshape(out.shape[2], n_frames[i]))
-    else:
-        for i, buffer in enumerate(buffers):
-            out[i, :, : n_frames[i]] = np.frombuffer(buffer, out.dtype).reshape(out.shape[1], n_frames[i])
-
-
-def _copy_stats(buffers: Iterable[pa.Buffer | None], track_ids: Sequence[str], out: NDArray[np.generic]) -> None:
-    """Copy statistics that were not computed here, and so may be of anything, into `out`."""
-    for i, buffer in enumerate(buffers):
-        if buffer is None:
-            raise UserError(f"track {track_ids[i]} has no mfcc_stats: leave it out, or compute them for all tracks")
-        if buffer.size != out[i].nbytes:
-            raise UserError(
-                f"track {track_ids[i]} has mfcc_stats of {buffer.size // 4} numbers, where {out[i].size} are wanted"
-                f" ({out.shape[1]} x n_mfcc): extract features with the n_mfcc that they have"
-            )
-        out[i] = np.frombuffer(buffer, out.dtype).reshape(out.shape[1:])
+    if x.device.type == "cpu":
+        return torch.from_numpy(np.take(x.numpy(), rows.numpy(), axis=0))
+    return x[send(rows, x.device)]
 
 
 def random_starts(n_frames: Tensor, crop_frames: int, generator: torch.Generator) -> Tensor:
@@ -209,23 +258,42 @@ def even_starts(n_frames: Tensor, crop_frames: int, n_crops: int) -> Tensor:
 
 
 def crop(clips: Clips, starts: Tensor, crop_frames: int) -> dict[str, Tensor]:
-    """Return each input's frames [start, start + crop_frames) of each clip: [n, bins, crop_frames].
+    """Return each input's frames [start, start + crop_frames) of each clip: [n, bins, crop_frames], where the input is.
 
     A clip shorter than a crop is repeated from its beginning: padding with silence would teach a network
     to tell short clips rather than genres. mfcc_stats, which have no frames, are returned whole.
     """
-    whole = {name: x for name, x in clips.inputs.items() if name == "mfcc_stats"}
-    framed = {name: x for name, x in clips.inputs.items() if name not in whole}
+    inputs = clips.held.inputs if isinstance(clips, View) else clips.inputs
+    rows = clips.rows if isinstance(clips, View) else torch.arange(len(clips))
+    whole = {name: _take(x, rows) for name, x in inputs.items() if name == "mfcc_stats"}
+    framed = {name: x for name, x in inputs.items() if name not in whole}
     if not framed:
         return whole
+    device = next(iter(framed.values())).device
     if starts.device.type == "cpu" and bool((starts + crop_frames <= clips.n_frames).all()):
-        # Runs of frames copied clip by clip: five times as fast there as gathering every value by its index.
-        ends = [(start, start + crop_frames) for start in starts.tolist()]
-        crops = {
-            name: torch.stack([clip[:, start:end] for clip, (start, end) in zip(x, ends, strict=True)])
-            for name, x in framed.items()
-        }
-        return crops | whole
-    frames = starts[:, None] + torch.arange(crop_frames, device=starts.device)  # [n, crop_frames]
-    frames = frames % clips.n_frames[:, None]
-    return {name: x.gather(2, frames[:, None, :].expand(-1, x.shape[1], -1)) for name, x in framed.items()} | whole
+        if not isinstance(clips, View) and all(x.shape[2] == crop_frames for x in framed.values()):
+            return dict(inputs)
+        places = send(torch.stack([rows, starts]), device)
+        cut = _cut if device.type == "cpu" else _gather
+        return {name: cut(x, places, crop_frames) for name, x in framed.items()} | whole
+    starts, n_frames = starts.to(device), clips.n_frames.to(device)
+    frames = (starts[:, None] + torch.arange(crop_frames, device=device)) % n_frames[:, None]  # [n, crop_frames]
+    return {
+        name: clips.inputs[name].gather(2, frames[:, None, :].expand(-1, x.shape[1], -1)) for name, x in framed.items()
+    } | whole
+
+
+def _cut(x: Tensor, places: Tensor, n_frames: int) -> Tensor:
+    """Return `n_frames` frames of some of the clips x, by [their rows, their first frames], int64 [2, n].
+
+    All at once from where they lie: of whole clips copied first, three quarters would not be looked at. numpy copies
+    runs of bytes, five times as fast as torch on a CPU, which goes value by value.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(x.numpy(), n_frames, axis=2)
+    rows, starts = places.numpy()
+    return torch.from_numpy(windows[rows, :, starts])
+
+
+def _gather(x: Tensor, places: Tensor, n_frames: int) -> Tensor:
+    """Return what `_cut` does, as one kernel of a GPU."""
+    return x.unfold(2, n_frames, 1)[places[0], :, places[1]]

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import scipy.fft
-import scipy.sparse
 from numpy.typing import NDArray
 
 from genreray.errors import UserError
@@ -106,12 +104,14 @@ def extract(y: NDArray[np.float32], config: FeatureConfig) -> Features:
     loudest = mel_db.max()
     grey = (mel_db - loudest) * np.float32(255 / config.top_db) + np.float32(255)
     mel = np.rint(np.maximum(grey, 0)).astype(np.uint8)
-    mfcc = _dct_basis(config.n_mfcc, config.n_mels) @ np.maximum(mel_db, loudest - np.float32(80))
+    mfcc = dct_basis(config.n_mfcc, config.n_mels) @ np.maximum(mel_db, loudest - np.float32(80))
     return Features(mel, float(loudest), mfcc.astype(np.float16))
 
 
 def mel_power(y: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float32]:
     """Return the power mel spectrogram, float32 [n_mels, n_frames]: `librosa.feature.melspectrogram(y)`."""
+    import scipy.fft  # here, as librosa below: those who only train need neither
+
     centred = np.pad(y, config.n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(centred, config.n_fft)[:: config.hop_length]
     window, basis, sum_bands = _window(config.n_fft), _mel_basis(config), _compiled_bands()
@@ -159,21 +159,26 @@ def _compiled_bands() -> Callable[..., None]:
 
 @functools.lru_cache(maxsize=4)
 def _window(n_fft: int) -> NDArray[np.float32]:
-    from librosa import filters  # type: ignore[attr-defined]  # takes seconds: not for those who only train
+    from librosa import filters  # type: ignore[attr-defined]  # takes seconds
 
     window: NDArray[np.float32] = filters.get_window("hann", n_fft, fftbins=True).astype(np.float32)
     return window
 
 
 @functools.lru_cache(maxsize=4)
-def _mel_basis(config: FeatureConfig) -> scipy.sparse.csr_matrix:
+def _mel_basis(config: FeatureConfig) -> Any:
+    """Return the mel filters, a scipy.sparse.csr_matrix of float32 [n_mels, 1 + n_fft / 2]."""
+    import scipy.sparse
     from librosa import filters  # type: ignore[attr-defined]
 
     return scipy.sparse.csr_matrix(filters.mel(sr=config.sr, n_fft=config.n_fft, n_mels=config.n_mels))
 
 
 @functools.lru_cache(maxsize=4)
-def _dct_basis(n_mfcc: int, n_mels: int) -> NDArray[np.float32]:
-    """Return the first rows of the orthonormal DCT-II, float32 [n_mfcc, n_mels]."""
-    basis: NDArray[np.float32] = scipy.fft.dct(np.eye(n_mels), axis=0, norm="ortho")[:n_mfcc].astype(np.float32)
+def dct_basis(n_mfcc: int, n_mels: int) -> NDArray[np.float32]:
+    """Return the first rows of the orthonormal DCT-II, float32 [n_mfcc, n_mels]: what takes log-mel frames to MFCC."""
+    scale = np.full((n_mfcc, 1), math.sqrt(2 / n_mels))
+    scale[0] = math.sqrt(1 / n_mels)
+    angles = np.outer(np.arange(n_mfcc), 2 * np.arange(n_mels) + 1) * (math.pi / (2 * n_mels))
+    basis: NDArray[np.float32] = (scale * np.cos(angles)).astype(np.float32)
     return basis

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genreray.dataset import Clips
+from genreray.dataset import Clips, View
 from genreray.recipe import ClassWeights
 
 
@@ -40,11 +40,11 @@ def balanced_rows(labels: Tensor, generator: torch.Generator) -> Tensor:
     return by_genre[(ends - counts)[genre] + place]
 
 
-def balanced_batches(clips: Clips, batch_size: int, generator: torch.Generator) -> Iterator[Clips]:
+def balanced_batches(clips: Clips, batch_size: int, generator: torch.Generator) -> Iterator[View]:
     """Yield as many clips as there are, drawn by `balanced_rows`, in batches; the last may be smaller.
 
     As with `Clips.batches`, what is drawn depends on the track ids and the generator alone.
     """
-    order = torch.tensor(sorted(range(len(clips)), key=clips.track_ids.__getitem__), dtype=torch.int64)
+    order = clips.in_order
     for rows in order[balanced_rows(clips.labels[order], generator)].split(batch_size):
-        yield clips.select(rows)
+        yield clips.view(rows)

@@ -13,6 +13,7 @@ from genreray import dataset
 from genreray.augment import Augmentation
 from genreray.averaging import Average
 from genreray.dataset import Clips
+from genreray.device import send
 from genreray.features import FeatureConfig
 from genreray.hierarchy import Hierarchy, probabilities
 from genreray.models.base import GenreModel
@@ -65,11 +66,12 @@ class Step:
 
     def __call__(self, batch: Clips, epoch: int, step: int, generator: torch.Generator) -> Tensor:
         """Take step `step` (from 0) of `epoch` (from 1), on one crop of each clip; return the batch's Totals, [3]."""
-        clips = batch.to(self.device)
-        inputs, mix = self._augment(self._crops(clips, generator), generator)
+        labels = send(batch.labels, self.device)
+        crops = {name: send(x, self.device) for name, x in self._crops(batch, generator).items()}
+        inputs, mix = self._augment(crops, generator)
         with autocast(self.device, self._config.precision):
             answers = heads(self.model(inputs))
-        losses = torch.stack([self._objective(logits.float(), clips.labels, mix) for logits in answers])
+        losses = torch.stack([self._objective(logits.float(), labels, mix) for logits in answers])
         self._optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         if self._config.clip_norm:
@@ -77,7 +79,7 @@ class Step:
         self._learning_rate.set(epoch, step)
         self._optimizer.step()
         self.average.after_step(self.network)
-        return _sums(losses[0].detach() * len(clips), answers[0].detach(), clips.labels)
+        return _sums(losses[0].detach() * len(labels), answers[0].detach(), labels)
 
     def _crops(self, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
         frames = self._augment.n_frames
@@ -179,7 +181,7 @@ def _over_crops(
 ) -> list[Any]:
     """Return what `call`, of `model`, gives for each of the evenly spaced crops of the batch."""
     model.eval()
-    clips = batch.to(device)
+    clips = batch if batch.device.type == device.type else batch.to(device)
     starts = dataset.even_starts(clips.n_frames, crop_frames, n_crops)
     found = []
     for place in starts.unbind(1):
@@ -198,4 +200,5 @@ def autocast(device: torch.device, precision: Precision = "auto") -> contextlib.
 def _sums(loss: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
     best = scores.argmax(1)
     n_correct = (best == labels).sum() if labels.ndim == 1 else labels.gather(1, best[:, None]).sum()
-    return torch.stack([loss.double(), n_correct.double(), torch.tensor(float(len(labels)), device=loss.device)])
+    n = torch.full((), float(len(labels)), dtype=torch.float64, device=loss.device)  # filled there, not copied
+    return torch.stack([loss.double(), n_correct.double(), n])

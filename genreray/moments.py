@@ -48,7 +48,7 @@ def of(clips: Clips, name: str) -> Moments:
     total = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
     squares = torch.zeros_like(total)
     frames = torch.arange(x.shape[2], device=x.device)
-    for chunk, n_frames in zip(x.split(_CHUNK), clips.n_frames.split(_CHUNK), strict=True):
+    for chunk, n_frames in zip(x.split(_CHUNK), clips.n_frames.to(x.device).split(_CHUNK), strict=True):
         beyond = frames >= n_frames[:, None]  # [n, frames]
         exact = chunk.double().masked_fill_(beyond[:, None], 0)
         total += exact.sum((0, 2))

@@ -45,6 +45,13 @@ def load(folder: str, optimizer: torch.optim.Optimizer | None) -> tuple[History,
             parameter, name = key.split("/")
             state.setdefault(int(parameter), {})[name] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        weights: torch.Tensor
+        held: dict[str, torch.Tensor]
+        for weights, held in optimizer.state.items():
+            for what, moment in held.items():
+                # In the order of memory that the weights have: a fused step goes through all of them as they lie there.
+                if moment.shape == weights.shape:
+                    held[what] = torch.empty_like(weights, requires_grad=False).copy_(moment)
     has_average = storage.exists(storage.join(folder, _AVERAGE))
     return read_history(folder), _read(folder, _AVERAGE) if has_average else {}
 

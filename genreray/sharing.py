@@ -13,7 +13,7 @@ import torch
 from genreray import dataset, parts
 from genreray.checkpoint import Settings
 from genreray.cluster import object_store
-from genreray.dataset import SharedClips
+from genreray.dataset import Clips, View
 from genreray.labels import Learnable
 
 _STORE_SHARE = 0.6  # of a node's object store; what Ray Data moves beside it is little
@@ -26,7 +26,7 @@ class Shared:
 
     splits: dict[str, "ray.ObjectRef[dict[str, Any]]"]
 
-    def clips(self, split: str, inputs: Sequence[str], rank: int, world: int) -> SharedClips:
+    def clips(self, split: str, inputs: Sequence[str], rank: int, world: int) -> View:
         """Return the share of worker `rank` of `world`, without a copy: of training equal shares, of validation all."""
         held = ray.get(self.splits[split])
         n = len(held["track_ids"])
@@ -34,9 +34,8 @@ class Shared:
         with warnings.catch_warnings():  # torch warns of memory that may not be written; nobody writes clips
             warnings.simplefilter("ignore", UserWarning)
             shown = {name: torch.from_numpy(held["inputs"][name]) for name in inputs}
-            n_frames, labels = (torch.from_numpy(held[name][rows]) for name in ("n_frames", "labels"))
-        ids = [held["track_ids"][row] for row in rows]
-        return SharedClips(ids, shown, n_frames, labels, torch.from_numpy(rows))
+            n_frames, labels = (torch.from_numpy(held[name]) for name in ("n_frames", "labels"))
+        return Clips(held["track_ids"], shown, n_frames, labels).view(torch.from_numpy(rows))
 
 
 @dataclasses.dataclass

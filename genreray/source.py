@@ -1,6 +1,6 @@
 """The clips at some places of FEATURES, epoch after epoch: kept in memory where they fit, else read again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ import torch
 from genreray import dataset, imbalance, parts
 from genreray.ahead import map_ahead
 from genreray.checkpoint import Settings
-from genreray.dataset import Clips, SharedClips
+from genreray.dataset import Clips, View
 from genreray.errors import UserError
 
 _WINDOW = 512  # rows shuffled together where the features do not fit in memory
@@ -28,17 +28,23 @@ class Source:
     def __len__(self) -> int:
         return len(self._places)
 
-    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Clips]:
+    def keep_on(self, device: torch.device) -> None:
+        """Keep the clips that are in memory on a GPU from now on, if `device` is one and they fit there."""
+        if self._clips is not None:
+            self._clips = self._clips.kept_on(device)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[View]:
         """Yield every clip once, shuffled where a generator is given."""
         if self._clips is not None:
             yield from self._clips.batches(batch_size, generator)
             return
         places = self._places if generator is None else _shuffle_parts(self._places, generator)
-        windows = (places.slice(start, _WINDOW) for start in range(0, len(places), _WINDOW))
-        for clips in map_ahead(self._load, windows, 1):
+        windows = _windows(self._tables(places), _WINDOW)
+        # The next window is put together in a thread, out of parts that others read: each part is read once.
+        for clips in map_ahead(lambda size: self._together(next(windows), size), _sizes(len(places), _WINDOW), 1):
             yield from clips.batches(batch_size, generator)
 
-    def balanced_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Clips]:
+    def balanced_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[View]:
         """Yield as many clips as there are, every genre equally often; see `imbalance.balanced_rows`.
 
         Raises UserError where the clips are not in memory: each may be wanted at any time.
@@ -53,25 +59,28 @@ class Source:
         """Return how many batches a pass has."""
         if self._clips is not None:
             return -(-len(self) // batch_size)
-        windows = (min(_WINDOW, len(self) - start) for start in range(0, len(self), _WINDOW))
-        return sum(-(-size // batch_size) for size in windows)
+        return sum(-(-size // batch_size) for size in _sizes(len(self), _WINDOW))
 
     def whole(self) -> Clips:
         """Return all clips at once."""
         return self._clips if self._clips is not None else self._load(self._places)
 
     def _load(self, places: pa.Table) -> Clips:
+        return self._together(self._tables(places), len(places))
+
+    def _tables(self, places: pa.Table) -> Iterator[pa.Table]:
+        labels = ["genre"] if self._settings.tree is None else ["genre", "genres"]
+        return parts.read_places(places, ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)])
+
+    def _together(self, tables: Iterable[pa.Table], n: int) -> Clips:
         settings = self._settings
-        labels = ["genre"] if settings.tree is None else ["genre", "genres"]
-        columns = ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)]
-        tables = parts.read_places(places, columns)
-        return dataset.load(tables, len(places), self._inputs, settings.features, settings.genres, settings.tree)
+        return dataset.load(tables, n, self._inputs, settings.features, settings.genres, settings.tree)
 
 
 class SharedSource(Source):
     """A source of clips that are in memory already, for several workers or trials at once."""
 
-    def __init__(self, clips: SharedClips) -> None:
+    def __init__(self, clips: View) -> None:
         self._clips = self._shared = clips
 
     def __len__(self) -> int:
@@ -87,3 +96,24 @@ def _shuffle_parts(places: pa.Table, generator: torch.Generator) -> pa.Table:
     part_of_row = parts.part_numbers(places)
     place_of_part = torch.randperm(int(part_of_row.max()) + 1, generator=generator).numpy()
     return places.take(np.argsort(place_of_part[part_of_row], kind="stable"))
+
+
+def _sizes(n: int, window: int) -> list[int]:
+    """Return how many rows each window of `n` rows has."""
+    return [min(window, n - start) for start in range(0, n, window)]
+
+
+def _windows(tables: Iterator[pa.Table], window: int) -> Iterator[list[pa.Table]]:
+    """Cut tables, one after another, into windows of so many rows; the last may have fewer."""
+    held: list[pa.Table] = []
+    room = window
+    for table in tables:
+        while len(table):
+            held.append(table.slice(0, room))
+            table = table.slice(len(held[-1]))
+            room -= len(held[-1])
+            if not room:
+                yield held
+                held, room = [], window
+    if held:
+        yield held

@@ -63,6 +63,8 @@ class Trainer:
         self._optimizer: torch.optim.Optimizer | None = None
         self._step: Step | None = None
         if not isinstance(self.network, Fitted):
+            for source in (self._training, self._validation):
+                source.keep_on(device)
             self._optimizer = make_optimizer(self.network, settings.model_config)
             self._step = Step(
                 parallel(self.network),

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from making import GENRES, SMALL, feature_rows
+from making import GENRES, SMALL, feature_row, feature_rows
 
 from genreray import dataset, tables
 from genreray.dataset import Clips
@@ -83,6 +83,74 @@ def test_a_crop_is_the_frames_from_its_start():
 def test_a_short_clip_is_repeated_to_fill_the_crop():
     crops = dataset.crop(counting_clips([3]), torch.tensor([0]), 7)["mel"]
     assert crops[0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def noise_clips(n: int = 9) -> Clips:
+    generator = torch.Generator().manual_seed(0)
+    mel = torch.randint(256, (n, 4, 30), dtype=torch.uint8, generator=generator)
+    stats = torch.randn(n, 7, 3, generator=generator)
+    return Clips(
+        [f"{n - i}" for i in range(n)], {"mel": mel, "mfcc_stats": stats}, torch.full((n,), 30), torch.arange(n)
+    )
+
+
+@pytest.mark.parametrize("crop_frames", [10, 30, 35])  # 35: repeated, which takes another path
+def test_a_view_is_cropped_as_a_copy_of_its_clips_is(crop_frames):
+    clips, rows = noise_clips(), torch.tensor([5, 0, 5, 8])
+    view = clips.view(torch.tensor([8, 5, 1, 0])).view(torch.tensor([1, 3, 1, 0]))
+    copy = clips.select(rows)
+    assert (view.track_ids, len(view), view.nbytes) == (copy.track_ids, 4, copy.nbytes)
+    assert torch.equal(view.labels, rows)
+    starts = dataset.random_starts(view.n_frames, crop_frames, torch.Generator().manual_seed(1))
+    found, expected = (dataset.crop(each, starts, crop_frames) for each in (view, copy))
+    assert found.keys() == expected.keys() == {"mel", "mfcc_stats"}
+    for name in found:
+        assert torch.equal(found[name], expected[name])
+    by_hand = [copy.inputs["mel"][i].repeat(1, 2)[:, start : start + crop_frames] for i, start in enumerate(starts)]
+    assert torch.equal(found["mel"], torch.stack(by_hand))
+
+
+def test_a_gpu_gathers_what_a_cpu_cuts():
+    """The one kernel of a GPU, here on a CPU."""
+    x, places = noise_clips().inputs["mel"], torch.tensor([[5, 0, 5], [3, 20, 0]])
+    assert torch.equal(dataset._gather(x, places, 10), dataset._cut(x, places, 10))
+
+
+def test_clips_stay_where_they_are_unless_a_gpu_has_room(monkeypatch):
+    clips = noise_clips()
+    assert clips.kept_on(torch.device("cpu")) is clips
+    asked = []
+    monkeypatch.setattr(dataset, "fits", lambda n_bytes, device: asked.append(n_bytes) or True)
+    view = clips.view(torch.tensor([3, 1]))
+    kept = view.kept_on(torch.device("meta"))
+    assert asked == [view.nbytes] * 2
+    assert {x.device.type for x in kept.inputs.values()} == {"meta"}
+    assert (kept.track_ids, kept.labels.tolist(), kept.n_frames.device.type) == (view.track_ids, [3, 1], "cpu")
+
+
+def full_table(n: int = 6) -> pa.Table:
+    rows = [feature_row(f"{i}", "Rock", "training", SMALL.max_frames, SMALL) for i in range(n)]
+    return pa.Table.from_pylist(rows, schema=tables.FEATURES)
+
+
+def test_clips_of_full_length_are_copied_at_once_and_alike(monkeypatch):
+    table = pa.concat_tables([full_table().slice(1, 3), full_table().slice(2)])
+    clips = dataset.from_table(table, ["mel", "mfcc"], SMALL, GENRES)
+    for i, row in enumerate(table.to_pylist()):
+        assert clips.inputs["mel"][i].numpy().tobytes() == row["mel"]
+        assert clips.inputs["mfcc"][i].numpy().tobytes() == row["mfcc"]
+    large = table.set_column(table.schema.get_field_index("mel"), "mel", table["mel"].cast(pa.large_binary()))
+    assert torch.equal(dataset.from_table(large, ["mel"], SMALL, GENRES).inputs["mel"], clips.inputs["mel"])
+
+
+def test_images_of_another_size_than_their_frames_are_no_clips():
+    table = full_table(2)
+    mels = table["mel"].to_pylist()
+    short_and_long = pa.array([mels[0][:-5], mels[1] + bytes(5)], pa.binary())  # together as long as two
+    with pytest.raises(ValueError, match="reshape"):
+        dataset.from_table(
+            table.set_column(table.schema.get_field_index("mel"), "mel", short_and_long), ["mel"], SMALL, GENRES
+        )
 
 
 def test_the_bytes_of_a_clip_are_those_of_its_tensors(table):

@@ -2,12 +2,13 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from making import GENRES, SMALL, feature_rows, write_features
 
 import genreray.source
-from genreray import dataset, train_worker
+from genreray import dataset, parts, train_worker
 from genreray.checkpoint import Settings
 from genreray.featureset import FeatureSet
 from genreray.feed import place_dataset, row_dataset
@@ -80,6 +81,23 @@ def test_other_clips_meet_in_a_streamed_window_every_epoch(features, windows_of_
     clips = clips_of(features.usable("training"), False)
     first = [frozenset(flat(clips.batches(10, seeded(seed)))[:10]) for seed in range(5)]
     assert len(set(first)) > 1
+
+
+def test_a_streamed_epoch_reads_each_part_once(features, windows_of_ten, monkeypatch):
+    index = features.usable("training")
+    n_parts = len(set(index.column("part").to_pylist()))
+    read, original = [], parts._read_part
+    monkeypatch.setattr(parts, "_read_part", lambda uri, columns: read.append(uri) or original(uri, columns))
+    assert len(flat(clips_of(index, False).batches(4, seeded(0)))) == len(index)
+    assert len(read) == len(set(read)) == n_parts > 1
+
+
+def test_windows_are_cut_from_tables_of_any_length():
+    table = pa.table({"n": range(23)})
+    pieces = [table.slice(0, 3), table.slice(3, 0), table.slice(3, 17), table.slice(20)]
+    found = [pa.concat_tables(window)["n"].to_pylist() for window in genreray.source._windows(iter(pieces), 10)]
+    assert found == [[*range(10)], [*range(10, 20)], [20, 21, 22]]
+    assert genreray.source._sizes(23, 10) == [10, 10, 3]
 
 
 def test_workers_with_as_many_places_get_as_many_batches(features, windows_of_ten):

@@ -97,7 +97,8 @@ def test_a_step_without_options_is_the_plain_one(clips):
         total += loss.item() * len(batch)
     model, totals, _ = train(clips)
     assert totals[0].loss == pytest.approx(total, rel=1e-6)
-    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
+    # Not bit for bit: torch's fused optimiser rounds in another order.
+    assert all(torch.allclose(x, plain.state_dict()[name], atol=1e-6) for name, x in model.state_dict().items())
 
 
 class TwoHeads(nn.Module):

@@ -84,7 +84,7 @@ def test_workers_share_training_equally_and_validation_whole(shared, learnt):
 
 def test_the_memory_is_that_of_the_store(shared):
     clips = [shared.clips("training", INPUTS, rank, 2) for rank in range(2)]
-    assert clips[0].inputs["mel"].data_ptr() == clips[1].inputs["mel"].data_ptr()
+    assert clips[0].held.inputs["mel"].data_ptr() == clips[1].held.inputs["mel"].data_ptr()
 
 
 def test_a_pool_reads_once_for_all_models(ray_session, learnt):

@@ -6,7 +6,6 @@ import inspect
 from importlib import metadata
 from typing import Any
 
-from genreray import space
 from genreray.dimensions import Choice, Integer, LogUniform, Space, Uniform
 from genreray.errors import UserError
 from genreray.models.base import COMMON, Family, GenreModel, ModelConfig
@@ -77,6 +76,8 @@ def _check_space(family: Family, where: str) -> None:
     kinds = (Choice, Uniform, LogUniform, Integer)
     if not isinstance(family.space, dict) or not all(isinstance(each, kinds) for each in family.space.values()):
         raise UserError(f"the space in FAMILY of {where} is no dict of Choice, Uniform, LogUniform and Integer")
+    from genreray import space  # here, as it reads files: the networks alone need torch and numpy alone
+
     try:
         space.check(family.space, family)
     except UserError as error:
