@@ -12,7 +12,23 @@ import tyro
 from benchmarks import page, results
 from benchmarks.results import Section
 
-NAMES = ("kernel", "extract", "s3", "tag", "tag_peers", "feed", "train", "tune", "scale", "growth", "growth_train")
+NAMES = (
+    "kernel",
+    "extract",
+    "s3",
+    "tag",
+    "tag_peers",
+    "feed",
+    "loaders",
+    "train",
+    "loop",
+    "workers",
+    "gpu",
+    "tune",
+    "scale",
+    "growth",
+    "growth_train",
+)
 _DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -20,14 +36,17 @@ _DOCS = Path(__file__).parents[1] / "docs"
 class Bench:
     """Run the benchmarks and write their page; sections of benchmarks that are not run now stay as they are."""
 
-    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = NAMES
-    """Which: kernel, extract, s3, tag, tag_peers, feed, train, tune, scale, growth, growth_train; all by default."""
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = ()
+    """Which of kernel, extract, s3, tag, tag_peers, feed, loaders, train, loop, workers, gpu, tune, scale, growth,
+    growth_train; all by default."""
     quick: bool = False
     """Take sizes that end in seconds: to see that all runs. The page is then left as it is, unless --docs is given."""
     audio: Path | None = None
     """An audio file for the kernel's benchmark to measure as well, such as a clip of FMA."""
     extra: Path | None = None
     """Folder with the other tools that tagging is measured beside; see `python -m benchmarks.tag_peers --help`."""
+    add: Path | None = None
+    """Results that a script wrote on another machine (--json), to be put on the page; only NAMEs given are run then."""
     docs: Path | None = None
     """Folder of benchmarks.md and benchmarks.json; by default docs."""
 
@@ -40,7 +59,9 @@ def main(bench: Bench) -> int:
         return 2
     docs = bench.docs or (None if bench.quick else _DOCS)
     failed = 0
-    for name in bench.names:
+    if bench.add is not None:
+        update(docs or _DOCS, results.read(bench.add))
+    for name in bench.names or (() if bench.add else NAMES):
         section = _run(name, bench)
         failed += section is None
         if section is not None and docs is not None:
@@ -67,9 +88,13 @@ def _run(name: str, bench: Bench) -> Section | None:
 
 
 def update(docs: Path, found: list[Section]) -> None:
-    """Put the sections in the place of earlier ones of the same benchmarks, and write the page anew."""
+    """Put the sections in the place of earlier ones of the same benchmarks, and write the page anew.
+
+    What could not be run here takes nothing away that was measured elsewhere.
+    """
     where = docs / "benchmarks.json"
-    sections = {section.name: section for section in [*results.read(where), *found]}
+    sections = {section.name: section for section in results.read(where)}
+    sections |= {section.name: section for section in found if section.was_run or section.name not in sections}
     order = [*NAMES, *sorted(set(sections) - set(NAMES))]
     kept = [sections[name] for name in order if name in sections]
     results.write(where, kept)

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import tyro
-
 from benchmarks import machine, page, results
 from benchmarks.results import Section
 from genreray.errors import UserError
@@ -30,6 +28,8 @@ O = TypeVar("O", bound=Options)  # noqa: E741 - the options of one script
 
 def main(name: str, measure: Callable[[O], Section], standard: O, quick: O) -> None:
     """Run the script `name` with the sizes of `standard`, or `quick` where asked, and show what it found."""
+    import tyro  # here: benchmarks.gpu runs where it is not installed
+
     argv = sys.argv[1:]
     options = tyro.cli(
         type(standard),
@@ -41,12 +41,17 @@ def main(name: str, measure: Callable[[O], Section], standard: O, quick: O) -> N
         section = measure(options)
     except UserError as error:
         sys.exit(f"{name}: {error}")
+    show(name, section, argv, options.json)
+
+
+def show(name: str, section: Section, argv: list[str], output: Path | None) -> None:
+    """Print what the script `name` found, with where and by what command, and write it to `output`."""
     found = dataclasses.replace(
         section, command=_command(name, argv), date=datetime.date.today().isoformat(), machine=machine.describe()
     )
     print(page.render_section(found))
-    if options.json is not None:
-        results.write(options.json, [found])
+    if output is not None:
+        results.write(output, [found])
 
 
 def _command(name: str, argv: list[str]) -> str:

@@ -1,11 +1,12 @@
 """The machine that a benchmark runs on: a description of it, and holding a run to some of its CPUs."""
 
+import contextlib
 import os
 import platform
 from importlib import metadata
 from pathlib import Path
 
-import soundfile
+import torch
 
 _LIBRARIES = ("genreray", "ray", "pyarrow", "numpy", "scipy", "librosa", "soundfile", "soxr", "torch")
 # What the numeric libraries read when they are loaded.
@@ -15,15 +16,28 @@ _ONE_THREAD = dict.fromkeys(
 
 
 def describe() -> dict[str, str]:
-    """Return what times depend on, by name."""
-    libraries = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
+    """Return what times depend on, by name; libraries that are not there are left out."""
+    libraries = [f"{name} {version}" for name in _LIBRARIES if (version := _version(name))]
+    with contextlib.suppress(ImportError):
+        import soundfile
+
+        libraries.append(f"libsndfile {soundfile.__libsndfile_version__}")
+    gpu = {"GPU": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
+        **gpu,
         "CPU": f"{_cpu_model()}, {n_cpus()} cores",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "libraries": ", ".join([*libraries, f"libsndfile {soundfile.__libsndfile_version__}"]),
+        "libraries": ", ".join(libraries),
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_model() -> str:

@@ -18,9 +18,12 @@ that median is as wanted. docs/benchmarks.json holds every round.
 
 def render(sections: Sequence[Section]) -> str:
     """Return the page."""
-    machines = list({tuple(section.machine.items()): None for section in sections})
+    machines = list({tuple(section.machine.items()): None for section in sections if section.was_run})
     parts = [_HEAD, _claims([claim for section in sections for claim in section.claims])]
     for section in sections:
+        if not section.was_run:
+            parts.append(f"{render_section(section)}\nNever run yet; this would do it:\n\n    {section.command}\n")
+            continue
         number = machines.index(tuple(section.machine.items())) + 1
         where = f" on machine {number}" if len(machines) > 1 else ""
         parts.append(f"{render_section(section)}\nRun{where} on {section.date} by\n\n    {section.command}\n")
@@ -42,7 +45,7 @@ def render_section(section: Section) -> str:
 
 
 def _lines(lines: Sequence[Line]) -> str:
-    rows = [[line.name, figure(line.values, line.unit), str(len(line.values)), line.note] for line in lines]
+    rows = [[line.name, figure(line.values, line.unit), str(len(line.values) or ""), line.note] for line in lines]
     return _table(["what", "measured", "rounds", ""], rows)
 
 
@@ -52,12 +55,18 @@ def _claims(claims: Sequence[Claim]) -> str:
             claim.name,
             _wanted(claim),
             figure(claim.values, claim.unit),
-            "met" if claim.is_met else "**not met**",
-            f"{claim.rounds_met} of {len(claim.values)}",
+            _verdict(claim),
+            f"{claim.rounds_met} of {len(claim.values)}" if claim.values else "",
         ]
         for claim in claims
     ]
     return _table(["claim", "wanted", "measured", "by the median", "rounds that meet it"], rows)
+
+
+def _verdict(claim: Claim) -> str:
+    if not claim.values:
+        return "never run"
+    return "met" if claim.is_met else "**not met**"
 
 
 def _wanted(claim: Claim) -> str:
@@ -65,7 +74,7 @@ def _wanted(claim: Claim) -> str:
 
 
 def figure(values: Sequence[float], unit: str) -> str:
-    """Return the median of `values` and, of several, their range: `1.95x (1.90 to 2.01)`."""
+    """Return the median of `values` and, of several, their range: `1.95x (1.90 to 2.01)`; of none that."""
     if not values:
         return "not run"
     middle = _with_unit(_number(statistics.median(values)), unit)

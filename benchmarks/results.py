@@ -15,7 +15,7 @@ class Line:
     """One quantity, measured once a round."""
 
     name: str
-    values: list[float]  # none where it was not run; `note` then says why
+    values: list[float]  # none where it was not run, which the note explains
     unit: str
     note: str = ""
 
@@ -33,7 +33,7 @@ class Claim:
     @property
     def is_met(self) -> bool:
         """Say whether the median is as wanted."""
-        return self._holds(statistics.median(self.values))
+        return bool(self.values) and self._holds(statistics.median(self.values))
 
     @property
     def rounds_met(self) -> int:
@@ -56,6 +56,11 @@ class Section:
     command: str = ""
     date: str = ""  # ISO
     machine: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def was_run(self) -> bool:
+        """Say whether anything was measured."""
+        return any(line.values for line in self.lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the section as plain values."""

@@ -1,25 +1,35 @@
 import contextlib
+import dataclasses
 import functools
 import itertools
+import json
 import operator
 import os
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import buckets
 import mirrors
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from commands import runs
 
 from benchmarks import __main__ as bench
 from benchmarks import (
     extract,
     feed,
+    gpu,
+    gpu_run,
     growth,
     kernel,
+    loaders,
+    loop,
     machine,
     material,
     measure,
@@ -30,6 +40,7 @@ from benchmarks import (
     tag_peers,
     train,
     watch,
+    workers,
 )
 from benchmarks import s3 as s3_benchmark
 from benchmarks import tag as tag_benchmark
@@ -37,6 +48,8 @@ from benchmarks.results import Claim, Line, Section
 from genreray import resume
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
+
+ROOT = Path(__file__).parent.parent
 
 
 def section(name="one", machine_name="A", value=2.0):
@@ -262,6 +275,100 @@ def test_feeding_is_compared(ray_session, tmp_path):
     assert all(line.values[0] > 0 for line in found.lines)
     assert [claim.wanted for claim in found.claims] == [0.4, 1.0, 1.0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_loaders_are_compared():
+    options = loaders.LoaderOptions(repeats=1, rows=24, png_rows=8, clips=1, seconds=5.0, crop_frames=64, workers=0)
+    found = loaders.run(dataclasses.replace(options, cpus=machine.n_cpus()))
+    run, left_out = ([line for line in found.lines if bool(line.values) is there] for there in (True, False))
+    assert len(run) + len(left_out) == 10
+    assert all("is not installed" in line.note for line in left_out)
+    assert [claim.wanted for claim in found.claims] == [10, 10, 0.8, 0.8, 0.8, 0.8]
+    rate = {line.name: line.values[0] for line in run}
+    expected = 10 / (1 / rate["genreray, first pass"] + 9 / rate["genreray, later pass"])
+    assert rate["genreray, ten epochs"] == pytest.approx(expected)
+
+
+def test_epochs_on_the_cpu_are_compared():
+    options = loop.LoopOptions(
+        repeats=1, rows=(4, 4), seconds=5.0, batch_size=2, crop_frames=64, workers=0, compiled=False
+    )
+    found = loop.run(dataclasses.replace(options, cpus=machine.n_cpus()))
+    assert [line.name for line in found.lines if not line.values] == []
+    assert len(found.lines) == 2 * 6
+    assert [claim.wanted for claim in found.claims] == [1.5, 1.5]
+
+
+@pytest.mark.faults
+def test_several_workers_are_compared(ray_session, monkeypatch):
+    monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
+    options = workers.WorkersOptions(repeats=1, workers=(1, 2), rows=32, epochs=2, seconds=10.0)
+    found = workers.run(options)
+    assert all(line.values and line.values[0] > 0 for line in found.lines)
+    rate = {line.name: line.values[0] for line in found.lines}
+    assert rate["efficiency of 2 workers"] == rate["rate with 2 workers"] / rate["rate with 1 worker"]
+
+
+BARE = """
+import sys
+sys.modules.update(dict.fromkeys({refused}))  # as if they were not installed
+from benchmarks import gpu
+gpu.main(sys.argv[1:])
+"""
+REFUSED = {
+    *("ray", "librosa", "scipy", "sklearn", "pandas", "soundfile", "soxr", "av", "fsspec", "s3fs", "requests", "grpc"),
+    *("safetensors", "matplotlib", "jinja2", "rich", "mutagen", "tyro", "optuna", "tensorboardX", "yaml"),
+}
+
+
+def test_training_on_a_gpu_is_measured_with_torch_numpy_and_pyarrow_alone(tmp_path):
+    """On the CPU here, and small: where there is no GPU its numbers are not true, but all of it runs."""
+    output = tmp_path / "gpu.json"
+    sizes = ["--clips", "12", "--batch-size", "4", "--architectures", "mel_cnn", "fusion_cnn"]
+    code = BARE.replace("{refused}", repr(REFUSED))
+    argv = [sys.executable, "-c", code, "--quick", "--json", str(output), *sizes]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = results.read(output)
+    assert [line.note for line in found.lines if not line.values] == []
+    assert len(found.lines) == 3 + 1 + 2 * 3 + 2
+    (numbers,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert json.loads(numbers).keys() == {line.name for line in found.lines}
+    assert "| mel_cnn: an epoch, bf16 |" in done.stdout
+
+
+def test_a_part_that_fails_or_comes_too_late_is_a_line(monkeypatch):
+    def no_memory(*arguments, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nmore")
+
+    options = dataclasses.replace(gpu.QUICK, clips=8, architectures=("mel_cnn",), compiled=("default",))
+    monkeypatch.setattr(gpu_run, "Training", no_memory)
+    found = gpu.measured(options, torch.device("cpu"))
+    notes = {line.name: line.note for line in found.lines if not line.values}
+    assert notes["mel_cnn: an epoch, bf16"] == "failed: OutOfMemoryError: CUDA out of memory."
+    assert len(notes) == 4
+    late = gpu.measured(dataclasses.replace(options, minutes=0.0), torch.device("cpu"))
+    assert {line.note for line in late.lines} == {"left out: 0 minutes were over"}
+    assert [line.name for line in late.lines] == [line.name for line in gpu.never_run(options).lines]
+
+
+def test_what_was_never_run_says_so_and_replaces_nothing(tmp_path):
+    never = gpu.never_run(gpu.STANDARD)
+    text = page.render([section("one"), dataclasses.replace(never, command="python -m benchmarks.gpu")])
+    assert "| gpu: mel_cnn, an epoch | at most 1 s | not run | never run |  |" in text
+    assert "| mel_cnn: an epoch, bf16 | not run |  | no GPU was at hand |" in text
+    assert "Never run yet; this would do it:\n\n    python -m benchmarks.gpu\n" in text
+    assert text.count("- CPU: A") == 1
+    bench.update(tmp_path, [never])
+    bench.update(tmp_path, [section("gpu")])
+    bench.update(tmp_path, [never])
+    assert results.read(tmp_path / "benchmarks.json") == [section("gpu")]
+
+
+def test_results_of_another_machine_are_put_on_the_page(tmp_path):
+    results.write(tmp_path / "there.json", [section("gpu", "B")])
+    assert bench.main(bench.Bench(names=(), add=tmp_path / "there.json", docs=tmp_path)) == 0
+    assert results.read(tmp_path / "benchmarks.json") == [section("gpu", "B")]
 
 
 def test_the_plain_loop_of_training_is_timed():
