@@ -20,7 +20,7 @@ from benchmarks.results import Claim, Line, Section
 from genreray import dataset
 from genreray.checkpoint import Settings
 from genreray.cluster import plan_workers
-from genreray.dataset import Clips
+from genreray.dataset import Clips, View
 from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet
 from genreray.feed import place_dataset
@@ -147,7 +147,7 @@ class Worker:
 
     def whole(self) -> float:
         """Go through the clips in memory."""
-        return self._through(self._batches(self._kept))
+        return self._through(map(self._copy, self._batches(self._kept)))
 
     def crops(self) -> float:
         """Go through a random crop of each clip in memory."""
@@ -156,13 +156,17 @@ class Worker:
     def _open(self, places: pa.Table, in_memory: bool) -> Source:
         return Source(places, self._settings, self._settings.build().inputs, in_memory)
 
-    def _batches(self, source: Source | None) -> Iterable[Clips]:
+    def _batches(self, source: Source | None) -> Iterable[View]:
         assert source is not None
         return source.batches(self._batch_size, self._generator)
 
-    def _crop(self, clips: Clips) -> Clips:
+    def _copy(self, clips: View) -> Clips:
+        return Clips(clips.track_ids, clips.inputs, clips.n_frames, clips.labels)
+
+    def _crop(self, clips: View) -> Clips:
         starts = dataset.random_starts(clips.n_frames, self._settings.crop_frames, self._generator)
-        return dataclasses.replace(clips, inputs=dataset.crop(clips, starts, self._settings.crop_frames))
+        crops = dataset.crop(clips, starts, self._settings.crop_frames)
+        return Clips(clips.track_ids, crops, clips.n_frames, clips.labels)
 
     def _through(self, batches: Iterable[Clips]) -> float:
         started = time.perf_counter()
