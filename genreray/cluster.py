@@ -9,11 +9,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import grpc
 import ray
+import ray._private.utils
 import ray.util
 from ray._private.services import get_webui_url_from_internal_kv
 from ray.autoscaler.sdk import request_resources
@@ -66,15 +67,33 @@ class Cluster:
                 os.environ.setdefault(name, value)
         elif address != "auto":
             _check_address(address)
-        on_terminate = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(address=address, **options)
-        except ConnectionError as error:
-            raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
-        if callable(on_terminate) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own aborts with a trace of C++
+        with _own_sigterm():
+            try:
+                ray.init(address=address, **options)
+            except ConnectionError as error:
+                raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
         DataContext.get_current().enable_progress_bars = self.verbose
         _wait_for_cpus(say)
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, where it has one, while Ray starts.
+
+    Ray would put three of its own in its place, one after another: two end the process by an exit code of theirs, and
+    the one of C++, which is there for the last moment of the start, by a trace.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    theirs = ray._private.utils.set_sigterm_handler
+    ray._private.utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        ray._private.utils.set_sigterm_handler = theirs
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _check_address(address: str) -> None:

@@ -32,6 +32,7 @@ class Interrupts:
         self._verbose = "--verbose" in argv
         self._before: dict[int, Any] = {}
         self._stderr = 2
+        self._has_told = False
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -44,6 +45,17 @@ class Interrupts:
 
     def end(self, error: BaseException | None = None) -> NoReturn:
         """Say in one line what is done (the notes of `error`) and how to go on, and end the process: 130 or 143."""
+        if not self._has_told:  # or a second signal comes to what is left to do
+            self._tell(error)
+            self._has_told = True
+        # Not by Ray's own shutdown, which takes seconds, and more where its processes got the signal too. What is
+        # written is whole at any time, and a cluster that was joined ends the work of a driver that has left.
+        for pid in _started_here():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        os._exit(128 + (self.signal or signal.SIGINT))
+
+    def _tell(self, error: BaseException | None) -> None:
         done = ", ".join(getattr(error, "__notes__", []))
         words = shlex.join(["genreray", *(word for word in self._argv if word != _START_OVER)])
         how = "terminated" if self.signal == signal.SIGTERM else "interrupted"
@@ -52,12 +64,6 @@ class Interrupts:
         if sys.stdout.isatty():
             os.write(sys.stdout.fileno(), _SHOW_CURSOR)
         os.write(self._stderr, line.encode(errors="surrogateescape"))
-        # Not by Ray's own shutdown, which takes seconds, and more where its processes got the signal too. What is
-        # written is whole at any time, and a cluster that was joined ends the work of a driver that has left.
-        for pid in _started_here():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        os._exit(128 + (self.signal or signal.SIGINT))
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:

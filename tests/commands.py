@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,9 +37,13 @@ class Command:
             # A terminal gives its Ctrl-C to the session that it controls.
             preexec_fn=_own_terminal if terminal else os.setsid,
         )
+        self.seen: set[int] = set()
+        self._shown = bytearray()
         if terminal:
             os.close(output)
-        self.seen: set[int] = set()
+            # As terminals do, all the time: what nobody has read yet is thrown away by the next Ctrl-C.
+            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader.start()
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Wait until something is so; fail where the command ends before."""
@@ -62,12 +67,14 @@ class Command:
         """Wait for its end, so many seconds at most, and return what it said."""
         if self.master is None:
             return self.process.communicate(timeout=seconds)[0].decode()
-        said = b""
+        self.process.wait(timeout=seconds)
+        self._reader.join(timeout=_WAIT)
+        return self._shown.decode()
+
+    def _read(self) -> None:
         with contextlib.suppress(OSError):  # how a terminal ends that nobody has open any more
             while piece := os.read(self.master, 65536):
-                said += piece
-        self.process.wait(timeout=_WAIT)
-        return said.decode()
+                self._shown += piece
 
     def left_over(self, seconds: float = 10.0) -> list[int]:
         """Return which of the processes seen at the last signal are there after so many seconds at most."""

@@ -1,6 +1,7 @@
 """Joining a cluster, and fitting workers into it."""
 
 import http.server
+import signal
 import socket
 import threading
 import time
@@ -31,6 +32,26 @@ def refused(address: str) -> str:
     assert time.monotonic() - started < _MANY_SECONDS
     assert "\n" not in str(told.value)
     return str(told.value)
+
+
+def test_sigterm_stays_in_our_hands_while_ray_starts():
+    """tests/faults/test_signals.py sends it while a real one does."""
+    import ray._private.utils
+
+    def ours(number, frame):
+        pass
+
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        with cluster._own_sigterm():
+            ray._private.utils.set_sigterm_handler(lambda number, frame: None)  # as ray.init does
+            assert signal.getsignal(signal.SIGTERM) is ours
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as the library in C++ does it
+        assert signal.getsignal(signal.SIGTERM) is ours
+        ray._private.utils.set_sigterm_handler(signal.SIG_IGN)  # Ray's own does what it did
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_an_address_where_nothing_listens_is_told_at_once(alone):

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import soundfile as sf
 from commands import parts, started
-from making import GENRES, feature_rows, write_features
+from making import GENRES, feature_rows, write_features, write_links
+from victims import busy, descendants
 
-from benchmarks.watch import tree
 from genreray import checkpoint, cli
 from genreray.checkpoint import Settings
 from genreray.features import FeatureConfig
@@ -28,14 +27,9 @@ TRAINING = ("--epochs", "12", "--crop-frames", "64", "--batch-size", "8", "--fil
 
 
 @pytest.fixture(scope="module")
-def music(tmp_path_factory, tone):
-    """240 files, links to four of some seconds, and one that is broken."""
-    folder = tmp_path_factory.mktemp("kills") / "music"
-    folder.mkdir()
-    for i in range(4):
-        sf.write(folder / f"{i:03d}.wav", tone(22050, 4.0, 220.0 * (i + 1)), 22050)
-    for i in range(4, 240):
-        (folder / f"{i:03d}.wav").hardlink_to(folder / f"{i % 4:03d}.wav")
+def music(tmp_path_factory):
+    """240 files and one that is broken."""
+    folder = write_links(tmp_path_factory.mktemp("kills") / "music")
     (folder / "bad.mp3").write_text("no audio")
     return folder
 
@@ -153,9 +147,9 @@ def test_an_extraction_killed_in_every_way_at_any_time_is_the_same(music, whole,
             if command.process.poll() is not None:
                 break
             if how == "worker":
-                workers = [pid for pid in tree(command.process.pid) if "ray::" in _command(pid)]
-                for pid in draw.sample(workers, min(1, len(workers))):
-                    how = _command(pid).split("\0")[0]  # one of those that hold a node together too, as if it were lost
+                workers = {pid: title for pid, title in descendants(command.process.pid).items() if "ray::" in title}
+                for pid in draw.sample(list(workers), min(1, len(workers))):
+                    how = workers[pid]  # one of those that hold a node together too, as if it were lost
                     os.kill(pid, signal.SIGKILL)
             elif how == "group":
                 command.signal(signal.SIGKILL, group=True)
@@ -169,19 +163,6 @@ def test_an_extraction_killed_in_every_way_at_any_time_is_the_same(music, whole,
     else:
         assert cli.main(["extract", str(music), str(folder), *SECONDS]) == 0
     assert pq.read_table(folder).sort_by("track_id").equals(whole)
-
-
-def _heeds(pid: int, number: int) -> bool:
-    """Return whether a process has a handler for a signal: whether Python itself has started."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return bool(int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> number - 1 & 1)
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +184,7 @@ def losses(run: Path) -> list[tuple[float, float]]:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", "workers"])
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", "SIGTERM", "workers"])
 def test_training_killed_goes_on_and_ends_as_if_it_had_not_been(features, trained, tmp_path, how):
     folder = tmp_path / "run"
 
@@ -215,7 +196,7 @@ def test_training_killed_goes_on_and_ends_as_if_it_had_not_been(features, traine
         if how == "workers":
             for _ in range(5):  # more than Ray Train is told to bear
                 there = epochs()
-                workers = [pid for pid in tree(command.process.pid) if "RayTrainWorker" in _command(pid)]
+                workers = busy("RayTrainWorker", command.process.pid)
                 print(f"killed workers {workers} after epoch {there}")
                 os.kill(workers[-1], signal.SIGKILL)
                 command.wait_until(lambda there=there: epochs() > there)
@@ -223,6 +204,10 @@ def test_training_killed_goes_on_and_ends_as_if_it_had_not_been(features, traine
             command.signal(getattr(signal, how))
         said = command.output()
         assert "Traceback" not in said
+    if how in ("SIGINT", "SIGTERM"):
+        assert command.process.returncode == 128 + getattr(signal, how)
+        line = rf"genreray: \w+ after \d+ of 12 epochs; to go on: genreray {' '.join(command.argv)}"
+        assert re.fullmatch(line, said.splitlines()[-1])
     if how != "workers":
         done = epochs()
         print(f"{how} after epoch {done}")
@@ -230,64 +215,6 @@ def test_training_killed_goes_on_and_ends_as_if_it_had_not_been(features, traine
         assert cli.main(["train", features, str(folder), *TRAINING]) == 0
     assert losses(folder) == [pytest.approx(epoch, rel=1e-4) for epoch in trained]
     assert (folder / "config.json").exists()
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("again", [0.0, 0.05, 1.0])
-def test_a_second_ctrl_c_does_not_hang_either(music, tmp_path, again):
-    folder = tmp_path / "features"
-    with started("extract", music, folder, *SECONDS, terminal=True) as command:
-        command.wait_until(lambda: len(parts(folder)) >= 1)
-        command.type(b"\x03")
-        time.sleep(again)
-        command.type(b"\x03")
-        said = command.output()
-        assert command.process.returncode == 130
-        assert command.left_over() == []
-    print(f"injected: Ctrl-C twice, {again} s apart; found: exit code 130, nothing left running, one line")
-    assert said.count("to go on: genreray extract") == 1
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("delay", [0.0, 0.5, 2.0, 4.0, 8.0])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_ray_starts_ends_it_with_one_line(music, tmp_path, delay, number):
-    with started("extract", music, tmp_path / "features", *SECONDS) as command:
-        command.wait_until(lambda: _heeds(command.process.pid, signal.SIGTERM))
-        time.sleep(delay)
-        command.signal(number)
-        at = time.monotonic()
-        said = command.output()
-        print(f"{number!r} after {delay} s: {command.process.returncode} in {time.monotonic() - at:.1f} s: {said!r}")
-        (line,) = (line for line in said.splitlines() if "to go on: genreray extract" in line)
-        assert line.startswith(f"genreray: {'interrupted' if number == signal.SIGINT else 'terminated'}")
-        assert "Traceback" not in said
-        assert command.process.returncode == 128 + number
-        assert command.left_over() == []
-
-
-@pytest.mark.faults
-def test_evaluate_reproduce_and_demo_end_with_their_line(features, trained, tmp_path):
-    run = tmp_path / "run"
-    assert cli.main(["train", features, str(run), *TRAINING]) == 0
-    for argv in (
-        ["evaluate", features, tmp_path / "report", "--checkpoint", run],
-        ["reproduce", features, tmp_path / "table", "--models", "prior,mel_cnn"],
-        ["demo", tmp_path / "demo"],
-    ):
-        with started(*argv) as command:
-            command.wait_until(lambda pid=command.process.pid: any("ray::" in _command(child) for child in tree(pid)))
-            time.sleep(1)
-            command.signal(signal.SIGINT)
-            at = time.monotonic()
-            said = command.output()
-            took = time.monotonic() - at
-            print(f"injected: SIGINT into {argv[0]}; found after {took:.1f} s: {said.splitlines()[-1]}")
-            assert took < 10
-            assert command.process.returncode == 130
-            assert command.left_over() == []
-            assert "Traceback" not in said
-            assert said.splitlines()[-1].endswith(f"to go on: genreray {' '.join(map(str, argv))}")
 
 
 @pytest.mark.faults
