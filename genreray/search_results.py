@@ -1,5 +1,6 @@
 """What a search leaves beside its trials: trials.parquet, best.json and report.html."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from genreray import search_page, storage, trials, winner
@@ -14,6 +15,25 @@ from genreray.winner import Winner
 def write_trials(run_uri: str, found: SearchReport) -> None:
     """Write trials.parquet."""
     storage.write_parquet(storage.join(run_uri, trials.FILE_NAME), trials.to_table(found.trials, found.metadata()))
+
+
+class TrialsFile:
+    """Hears of a search, and writes trials.parquet anew with each trial that ends: one that is interrupted has it."""
+
+    def __init__(self, run_uri: str, state: Callable[[], SearchReport]) -> None:
+        """Take what tells how the search stands."""
+        self._run_uri = run_uri
+        self._state = state
+
+    def begin(self, trial: Trial) -> None:
+        """Leave a trial that begins to the next one that ends."""
+
+    def epoch(self, trial_id: str, epoch: Mapping[str, Any]) -> None:
+        """Leave epochs to the next trial that ends."""
+
+    def end(self, trial: Trial) -> None:
+        """Write the table."""
+        write_trials(self._run_uri, self._state())
 
 
 def write(run_uri: str, found: SearchReport, family: Family, base: Configs) -> None:

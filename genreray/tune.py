@@ -207,6 +207,7 @@ def _search(ledger: Ledger, task: _Task, plan: SearchPlan, cluster: Cluster, pro
         shared=shared,
     )
     table = SearchProgress(progress, plan.metric, ledger.n_trials, n_epochs, ledger.ended)
+    written = search_results.TrialsFile(ledger.run_uri, lambda: task.report(ledger, plan))
     with table:
         run(
             ledger,
@@ -214,7 +215,7 @@ def _search(ledger: Ledger, task: _Task, plan: SearchPlan, cluster: Cluster, pro
             concurrent=concurrent,
             grace=plan.grace_of(n_epochs),
             reduction=plan.reduction,
-            followers=[table, *followers],
+            followers=[table, written, *followers],
         )
 
 

@@ -1,8 +1,9 @@
 """A search as Ray Tune runs it: what proposes trials, what stops them, what hears of them."""
 
+import contextlib
 import os
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
@@ -187,17 +188,32 @@ class _Hearer(_Unsaved, TrialProgressCallback):  # type: ignore[misc]
         self._ledger = ledger
         self._desk = desk
         self._followers = followers
+        self._error: Exception | None = None
+
+    @contextlib.contextmanager
+    def _until_the_step_ends(self) -> Iterator[None]:
+        """Keep an error, such as that of a full disk, for `on_step_end`: Tune would take it for one of the trial."""
+        try:
+            yield
+        except Exception as error:
+            self._error = self._error or error
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._error is not None:
+            raise self._error
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        for follower in self._followers:
-            follower.begin(self._ledger.trials[trial.config["trial_id"]])
+        with self._until_the_step_ends():
+            for follower in self._followers:
+                follower.begin(self._ledger.trials[trial.config["trial_id"]])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         epoch = {name: value for name, value in result.items() if name in EPOCH}
-        for follower in self._followers if epoch else ():
-            follower.epoch(trial.config["trial_id"], epoch)
+        with self._until_the_step_ends():
+            for follower in self._followers if epoch else ():
+                follower.epoch(trial.config["trial_id"], epoch)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial)
@@ -215,9 +231,10 @@ class _Hearer(_Unsaved, TrialProgressCallback):  # type: ignore[misc]
         self._end(trial)
 
     def _end(self, trial: Any) -> None:
-        ended = self._ledger.end(trial.config["trial_id"])
-        for follower in self._followers:
-            follower.end(ended)
+        with self._until_the_step_ends():
+            ended = self._ledger.end(trial.config["trial_id"])
+            for follower in self._followers:
+                follower.end(ended)
 
     def _give_back(self, trial: Any) -> None:
         """Free the resources of the workers of a trial whose process was lost, and the workers with it."""

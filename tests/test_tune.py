@@ -64,6 +64,7 @@ def searched(ray_session, tmp_path_factory, space):
     with pytest.raises(Exception, match="reshape"):
         search(features, folder / "run", space, concurrent=2)
     before = {p: p.stat().st_mtime_ns for p in (folder / "run" / "trials").rglob("*")}
+    shutil.copy(folder / "run" / "trials.parquet", folder / "early.parquet")
     groups = [group["state"] for group in ray.util.placement_group_table().values()]
     write_features(folder / "features", rows)
     done = search(features, folder / "run", space, concurrent=2)
@@ -119,6 +120,16 @@ def test_the_table_holds_every_trial(searched):
     assert [trial.status for trial in read] == [trial.status for trial in done.found.trials]
     assert [trial.config for trial in read] == [trial.config for trial in done.found.trials]
     assert trials.best(read, "calibrated_loss").test == done.found.winner.test
+
+
+def test_the_table_is_written_with_each_trial_that_ends(searched):
+    """By the search that ended with an error when its trials were over."""
+    folder, done, _, _ = searched
+    read = trials.from_table(pq.read_table(folder / "early.parquet"))
+    assert [trial.status for trial in read] == [trial.status for trial in done.found.trials]
+    assert [trial.history for trial in read] == [
+        trial.history for trial in trials.from_table(pq.read_table(folder / "run" / "trials.parquet"))
+    ]
 
 
 def flags(space, trials=N_TRIALS):
