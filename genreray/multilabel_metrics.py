@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support, roc_auc_score
+
+# sklearn.metrics is imported where it is used: it takes a second and 40 MB of every process that trains, and those that
+# learn one genre a track do without it.
 
 Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
@@ -87,6 +89,8 @@ def evaluate(
 
     Raises ValueError for no tracks, shapes that do not agree, what is no probability, or no genre with a track.
     """
+    from sklearn.metrics import average_precision_score, f1_score
+
     _check(probabilities, labels, decided, genres)
     there = labels.any(axis=0)
     per_genre = _per_genre(probabilities, labels, decided, thresholds, genres)
@@ -112,6 +116,8 @@ def evaluate(
 
 def mean_average_precision(probabilities: Floats, labels: Bools) -> float:
     """Return the mean over the genres that have tracks of their average precisions; both are [n, n_genres]."""
+    from sklearn.metrics import average_precision_score
+
     there = labels.any(axis=0)
     return float(average_precision_score(labels[:, there], probabilities[:, there], average="macro"))
 
@@ -133,6 +139,8 @@ def _check(probabilities: Floats, labels: Bools, decided: Bools, genres: Sequenc
 def _per_genre(
     probabilities: Floats, labels: Bools, decided: Bools, thresholds: Sequence[float], genres: Sequence[str]
 ) -> tuple[GenreScore, ...]:
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
     support, predicted = labels.sum(axis=0), decided.sum(axis=0)
     precision, recall, f1, _ = precision_recall_fscore_support(labels, decided, average=None, zero_division=0)
     found = []
