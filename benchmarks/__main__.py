@@ -25,6 +25,7 @@ NAMES = (
     "workers",
     "gpu",
     "tune",
+    "search",
     "scale",
     "growth",
     "growth_train",
@@ -37,8 +38,8 @@ class Bench:
     """Run the benchmarks and write their page; sections of benchmarks that are not run now stay as they are."""
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = ()
-    """Which of kernel, extract, s3, tag, tag_peers, feed, loaders, train, loop, workers, gpu, tune, scale, growth,
-    growth_train; all by default."""
+    """Which of kernel, extract, s3, tag, tag_peers, feed, loaders, train, loop, workers, gpu, tune, search, scale,
+    growth, growth_train; all by default."""
     quick: bool = False
     """Take sizes that end in seconds: to see that all runs. The page is then left as it is, unless --docs is given."""
     audio: Path | None = None
@@ -47,6 +48,8 @@ class Bench:
     """Folder with the other tools that tagging is measured beside; see `python -m benchmarks.tag_peers --help`."""
     add: Path | None = None
     """Results that a script wrote on another machine (--json), to be put on the page; only NAMEs given are run then."""
+    spectrograms: Path | None = None
+    """A table of spectrograms for the search's benchmark to search on as well, as benchmarks.quality takes it."""
     docs: Path | None = None
     """Folder of benchmarks.md and benchmarks.json; by default docs."""
 
@@ -78,6 +81,8 @@ def _run(name: str, bench: Bench) -> Section | None:
         flags += ["--audio", str(bench.audio)]
     if name == "tag_peers" and bench.extra is not None:
         flags += ["--extra", str(bench.extra)]
+    if name == "search" and bench.spectrograms is not None:
+        flags += ["--spectrograms", str(bench.spectrograms)]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "results.json"
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *flags, "--json", str(output)])

@@ -22,7 +22,8 @@ def start(cpus: int, memory: int | None = None) -> None:
     machine.hold_to(cpus)
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    options = {"logging_level": "error", "log_to_driver": False, "include_dashboard": False}  # as genreray starts it
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # as genreray starts it, and the options
+    options = {"logging_level": "error", "log_to_driver": False, "include_dashboard": False}
     ray.init(address="local", num_cpus=cpus, _memory=memory, **options)
     DataContext.get_current().enable_progress_bars = False
 

@@ -26,8 +26,10 @@ _METHOD = """\
 `genreray tune --model {model}` over FEATURES of {n:,} clips of {seconds:g} s, {size:.2f} GB as the model reads them:
 once with one trial, once with {trials} at once, each on a Ray of its own of {cpus} CPUs, which is more than the machine
 has where it has fewer. Memory is the sum over all processes of what each holds, a page that several share counted once
-among them (PSS), less what the same Ray took when it was idle. Readings of Parquet are the times that a part of
-FEATURES was opened, as the kernel tells (inotify); the command itself opens each some times before the first trial."""
+among them (PSS), less what the same Ray took when it was idle: the greatest from the first trial's first epoch on, and
+that of the whole command, whose task that reads FEATURES holds them once more for a while. Readings of Parquet are the
+times that a part of FEATURES was opened, as the kernel tells (inotify); the command itself opens each some times before
+the first trial."""
 
 _PAUSE = 0.5  # seconds between two looks
 _OPENED = 0x20  # IN_OPEN of inotify
@@ -66,7 +68,8 @@ crops: 1
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    peak: int  # bytes above an idle Ray
+    peak: int  # bytes above an idle Ray, while trials train
+    whole: int  # and from the beginning
     opened: int  # parts of FEATURES
     seconds: float
 
@@ -94,6 +97,8 @@ def run(options: TuneOptions) -> Section:
     lines = [
         Line("one trial", [one.peak / 1e9], "GB"),
         Line(at_once, [several.peak / 1e9], "GB"),
+        Line("one trial, its reading too", [one.whole / 1e9], "GB"),
+        Line(f"{at_once}, their reading too", [several.whole / 1e9], "GB"),
         Line("one trial: parts opened", [float(one.opened)], "times"),
         Line(f"{at_once}: parts opened", [float(several.opened)], "times"),
     ]
@@ -122,9 +127,10 @@ def _search(folder: Path, trials: int, options: TuneOptions, output: Path) -> No
     argv = ["tune", folder / "features", folder / f"run-{trials}", "--model", options.model, "--gpu", "no"]
     argv += ["--trials", trials, "--concurrent", trials, "--search", "random", "--space", folder / "space.yaml"]
     argv += ["--epochs", options.epochs, "--grace", options.epochs]
-    peaks: list[int] = []
+    reading: list[int] = []
+    training: list[int] = []
     stop = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(stop, peaks))
+    watcher = threading.Thread(target=_watch, args=(stop, folder / f"run-{trials}", reading, training))
     watcher.start()
     with _openings(folder / "features") as opened, Path(os.devnull).open("w") as silence:
         code = cli.run([str(word) for word in argv], Console(file=silence))
@@ -132,13 +138,15 @@ def _search(folder: Path, trials: int, options: TuneOptions, output: Path) -> No
     watcher.join()
     if code:
         raise RuntimeError(f"genreray tune ended with exit code {code}")
-    found = _Found(max(peaks) - idle, opened[0], time.perf_counter() - started)
+    peak, whole = max(training) - idle, max(reading + training) - idle
+    found = _Found(peak, whole, opened[0], time.perf_counter() - started)
     output.write_text(json.dumps(dataclasses.asdict(found)))
 
 
-def _watch(stop: threading.Event, peaks: list[int]) -> None:
+def _watch(stop: threading.Event, run: Path, reading: list[int], training: list[int]) -> None:
     while not stop.wait(_PAUSE):
-        peaks.append(_memory())
+        trains = any(run.glob("trials/*/history.json"))
+        (training if trains else reading).append(_memory())
 
 
 def _memory() -> int:

@@ -17,6 +17,7 @@ import mirrors
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import searches
 import torch
 from commands import runs
 
@@ -37,6 +38,7 @@ from benchmarks import (
     peers,
     remote,
     results,
+    search,
     tag_peers,
     train,
     watch,
@@ -48,6 +50,7 @@ from benchmarks.results import Claim, Line, Section
 from genreray import resume
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
+from genreray.tune import Searched
 
 ROOT = Path(__file__).parent.parent
 
@@ -430,7 +433,12 @@ child.wait()
 """
     seconds = watch.until(lambda: file.exists() and file.read_text() != "", exec, code)
     assert 0 < seconds < 60
-    assert not runs(int(file.read_text()))
+    for _ in range(100):  # a process that was killed is gone a moment later
+        if not runs(int(file.read_text())):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the child still runs")
     with pytest.raises(RuntimeError, match="exit code 3 before it was so"):
         watch.until(lambda: False, exec, "raise SystemExit(3)")
 
@@ -438,3 +446,19 @@ child.wait()
 def test_a_process_that_fails_is_an_error():
     with pytest.raises(RuntimeError, match="exit code 3"):
         watch.apart(exec, "raise SystemExit(3)")
+
+
+def test_a_search_is_compared_with_its_defaults_and_its_median_trial():
+    report = searches.made_up()
+    best, default = (trial.value("calibrated_loss") for trial in (report.winner, report.trials[0]))
+    claims = search.claims_of("demo", [report])
+    assert [claim.values[0] for claim in claims[:2]] == [
+        pytest.approx(best / other) for other in (default, report.median)
+    ]
+    lasting = [trial for trial in report.trials if trial.status != "failed"]
+    share = sum(len(trial.epochs) for trial in lasting) / (12 * len(lasting))
+    assert claims[2].values == [pytest.approx(share)]
+    assert all(claim.is_met for claim in claims)
+    shown = search.lines_of("demo", [Searched(report, 24, 90.0)])
+    assert (shown[2].values, shown[6].values) == ([best], [1.5])
+    assert shown[5].note == "2 trials failed"
