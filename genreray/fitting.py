@@ -25,6 +25,7 @@ from genreray.models import ModelConfig
 from genreray.models.fitted import Fitted
 from genreray.models.fitted import check_recipe as check_fitted_recipe
 from genreray.recipe import TrainingConfig
+from genreray.starts import MOST_FAILED, StartPolicy, is_failed_start
 from genreray.train_worker import WorkerTask, train_worker
 from genreray.validation import SCORE
 
@@ -95,6 +96,7 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
 
         It needs an actor around it, which `train` has not.
         """
+        settings["failure_policy"] = StartPolicy(self.run_config.failure_config)
         if ray.get_runtime_context().get_actor_id() is None:
             return super()._initialize_and_run_controller(**settings)
         controller = TrainController(**settings)
@@ -117,6 +119,11 @@ def fit(tracks: Mapping[str, pa.Table], task: WorkerTask, plan: Workers, *, max_
         except TrainingFailedError as error:
             if (said := _user_error(error)) is not None:
                 raise UserError(said) from None
+            if is_failed_start(error):
+                raise UserError(
+                    f"the workers that train ended {MOST_FAILED + 1} times while they started, as where memory runs "
+                    "out: give more memory, or fewer workers"
+                ) from None
             # Ray Train counts failures from the first epoch on, and spot nodes are lost any number of times.
             if len(resume.read_history(task.run_uri)) <= before:
                 raise

@@ -12,7 +12,7 @@ MODULES = {
 }
 VERBS = {
     *("cluster", "desk", "evaluate", "extract", "feed", "fitting", "pipeline", "predict", "reproduce", "sharing"),
-    *("tag", "train", "train_worker", "trial", "tune", "tune_all", "tune_summary", "tuner"),
+    *("starts", "tag", "train", "train_worker", "trial", "tune", "tune_all", "tune_summary", "tuner"),
 }
 OUTERMOST = {"entry", "cli", "walkthrough"}
 FILESYSTEMS = {"fsspec", "s3fs", "shutil", "glob", "tempfile"}

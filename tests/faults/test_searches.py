@@ -19,6 +19,7 @@ from rich.console import Console
 from victims import busy
 
 from genreray import cli, models, trials
+from genreray.starts import MOST_FAILED
 from genreray.trials import TrialStatus
 
 SLOW = 900  # seconds: on two cores that others use too
@@ -145,6 +146,39 @@ def test_a_search_goes_on_where_a_node_is_lost(features, space, whole, tmp_path)
     finally:
         made.shutdown()
     check_went_on(run, whole)
+
+
+FAILING = """
+learning_rate: 3e-3
+filters: {choice: [[4, 8], [4, 16], [4, 1000000, 1000000]]}
+crop_frames: 64
+batch_size: 8
+"""
+
+
+def test_trials_that_run_out_of_memory_are_rows_and_the_search_goes_on(features, tmp_path):
+    """One whose workers are killed, as the kernel and Ray do it; one that asks for 36 terabytes."""
+    run, space = tmp_path / "run", tmp_path / "space.yaml"
+    space.write_text(FAILING)
+    argv = ["tune", features, run, "--space", space, "--search", "grid", "--trials", 3, "--epochs", 3, "--grace", 3]
+    process = command(*argv, "--concurrent", 1, "--gpu", "no")
+    begun, ended = (run / "trials" / "0002" / name for name in ("trial.json", "ended.json"))
+    wait_until(begun.exists, process)
+    killed = set()
+    while not ended.exists():
+        assert process.poll() is None, process.communicate()[0]
+        for pid in set(busy("RayTrainWorker", process.pid)) - killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        time.sleep(0.05)
+    said = finish(process)
+    print(f"\ninjected: {len(killed)} workers of trial 0002 killed; found:\n{said}")
+    assert len(killed) == MOST_FAILED + 1
+    default, lost, large = rows(run)
+    assert [trial.status for trial in (default, lost, large)] == ["finished", "failed", "failed"]
+    assert "while they started" in lost.error
+    assert "allocate" in large.error
+    assert (run / "model.safetensors").exists()
 
 
 ON_FEW = """
