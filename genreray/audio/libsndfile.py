@@ -70,6 +70,7 @@ def _tells_length(mpeg: Source) -> bool:
 
 def _read_at(file: sf.SoundFile, start: int, count: int) -> Samples:
     file.seek(start)
+    count = min(count, file.frames - start)  # a read that finds nothing takes a seek, for which mp3 is decoded anew
     frames = _BLOCK // file.channels
     blocks: list[Samples] = []
     while count > 0 and len(y := to_mono(file.read(min(count, frames), dtype="float32", always_2d=True))):
