@@ -61,9 +61,8 @@ class Clips:
         if not fits(self.nbytes, device):
             return self
         inputs = {name: x.to(device) for name, x in self.inputs.items()}
-        return Clips(
-            self.track_ids, inputs, self.n_frames, self.labels
-        )  # whose rest the CPU draws batches and crops by
+        # The rest stays, as the CPU draws batches and crops by it.
+        return Clips(self.track_ids, inputs, self.n_frames, self.labels)
 
     def select(self, rows: Tensor) -> "Clips":
         """Return the clips of the given rows, int64 [m], in that order."""

@@ -25,7 +25,8 @@ class StartPolicy(FailurePolicy):  # type: ignore[misc]
 
     def make_decision(self, training_failed_error: TrainingFailedError) -> FailureDecision:
         """Return whether to start workers again."""
-        self._failed += is_failed_start(training_failed_error)
-        if is_failed_start(training_failed_error) and self._failed > MOST_FAILED:
-            return FailureDecision.RAISE
+        if is_failed_start(training_failed_error):
+            self._failed += 1
+            if self._failed > MOST_FAILED:
+                return FailureDecision.RAISE
         return self._default.make_decision(training_failed_error)

@@ -58,18 +58,9 @@ def tag(
     Raises UserError where there is no checkpoint, the folder holds something else or another model's labels, or what is
     wanted cannot be.
     """
-    settings = checkpoint.load_settings(checkpoint_uri, model)
-    if settings.statistics == checkpoint.FMA:
-        raise UserError(
-            f"{checkpoint_uri} was trained on FMA's own statistics of whole tracks, which files do not have: "
-            "train without --fma-features"
-        )
+    settings = _settings(checkpoint_uri, model)
     spread.check(coverage, settings.features.duration)
-    several = settings.tree is not None
-    top_k = min(_TOP_K, len(settings.genres)) if top_k is None else top_k
-    if not several and not 1 <= top_k <= len(settings.genres):
-        raise UserError(f"top k is {top_k}: give 1 to {len(settings.genres)}, the number of genres of the checkpoint")
-    view = wanted.view(settings.genres, None if several else top_k, settings.tree or {})
+    view = wanted.view(settings.genres, _shown(top_k, settings), settings.tree or {})
     _check_output(tags_uri)
     wanted.check(catalog, tags_uri)
     metadata = {
@@ -103,6 +94,28 @@ def tag(
     n_rows = sum(done.counts.values())
     facts = outputs.write(output.files(), schema.names, catalog, n_rows, wanted, view, tags_uri, progress)
     return Tagged(**vars(done), facts=facts)
+
+
+def _settings(checkpoint_uri: str, model: str | None) -> checkpoint.Settings:
+    """Return what a checkpoint says of itself; raises UserError for one that cannot label files."""
+    settings = checkpoint.load_settings(checkpoint_uri, model)
+    if settings.statistics == checkpoint.FMA:
+        raise UserError(
+            f"{checkpoint_uri} was trained on FMA's own statistics of whole tracks, which files do not have: "
+            "train without --fma-features"
+        )
+    return settings
+
+
+def _shown(top_k: int | None, settings: checkpoint.Settings) -> int | None:
+    """Return how many genres of a track people get; None of several a track, which are as many as there are."""
+    if settings.tree is not None:
+        return None
+    n = len(settings.genres)
+    top_k = min(_TOP_K, n) if top_k is None else top_k
+    if not 1 <= top_k <= n:
+        raise UserError(f"top k is {top_k}: give 1 to {n}, the number of genres of the checkpoint")
+    return top_k
 
 
 def stamp_block(block: pa.Table) -> pa.Table:
