@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import faulthandler
+import functools
 import multiprocessing
 import os
 import pickle
@@ -14,9 +15,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from genreray import exchange
 from genreray.errors import Status, TrackError, UserError
 
 Item = TypeVar("Item")
@@ -127,9 +130,15 @@ class _Process:
         theirs.close()
 
     def begin(self, work: bytes) -> None:
-        """Hand over what to do; returns when the process has imported what that needs."""
-        with contextlib.suppress(OSError):  # it is gone: what is received tells how
-            self._socket.send_bytes(work)
+        """Hand over what to do, and room for its results; returns when the process has imported what that needs."""
+        room = exchange.open_room()
+        try:
+            self._reader = exchange.Reader(room)
+            with contextlib.suppress(OSError):  # it is gone: what is received tells how
+                self._socket.send_bytes(work)
+                send_handle(self._socket, room, self._process.pid)
+        finally:
+            os.close(room)
         self.receive(Limits(_START))
 
     def receive(self, limits: Limits) -> Any:
@@ -144,9 +153,10 @@ class _Process:
             if self.memory() > limits.memory:
                 raise TrackError(Status.CRASHED, f"took more than {limits.memory:,} MiB of memory")
         try:
-            result, error = self._socket.recv()
+            message = self._socket.recv_bytes()
         except (EOFError, OSError):
             self._raise_end()
+        result, error = self._reader.loads(message)
         if error is not None:
             raise error
         return result
@@ -185,20 +195,27 @@ def serve(descriptor: int) -> None:
     with Connection(descriptor) as socket, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             work = socket.recv_bytes()
+            room = recv_handle(socket)
+            send = functools.partial(_send, socket, exchange.Writer(room))
             try:
                 function, items, seconds = pickle.loads(work)
-                socket.send((None, None))
+                send(None)
                 _watch(seconds)
                 for result, _ in zip(function(items), items, strict=True):
-                    socket.send((result, None))
+                    send(result)
                     _watch(seconds)
-                socket.send((None, None))
+                send(None)
             except (BrokenPipeError, ConnectionResetError):
                 raise
             except Exception as error:
                 known = isinstance(error, UserError)
-                socket.send((None, error if known else RuntimeError("".join(traceback.format_exception(error)))))
+                send(None, error if known else RuntimeError("".join(traceback.format_exception(error))))
             faulthandler.cancel_dump_traceback_later()
+            os.close(room)
+
+
+def _send(socket: Connection, writer: exchange.Writer, result: Any, error: Exception | None = None) -> None:
+    socket.send_bytes(writer.dumps((result, error)))
 
 
 def _watch(seconds: float) -> None:

@@ -52,6 +52,11 @@ def numbers(items):
             yield item**2, os.getpid()
 
 
+def same(items):
+    """Yield what comes."""
+    yield from items
+
+
 def fail(items):
     yield from items[1:]
     raise items[0]

@@ -4,12 +4,13 @@ import pickle
 import subprocess
 import sys
 import time
+from multiprocessing.reduction import send_handle
 from pathlib import Path
 
 import hazards
 import pytest
 
-from genreray import isolation
+from genreray import exchange, isolation
 from genreray.errors import Status, TrackError, UserError
 from genreray.isolation import DEFAULT_LIMITS, Limits, map_isolated
 
@@ -40,6 +41,13 @@ def test_results_come_in_order_from_one_other_process_that_is_kept():
     assert len(first) == 1
     assert first == processes([4])
     assert os.getpid() not in first
+
+
+def test_large_results_come_whole_and_stay_what_they_were():
+    contents = [bytes([i]) * (50_000 * i) for i in range(20)]
+    found = map_isolated(hazards.same, contents, LIMITS)
+    map_isolated(hazards.same, [b"x" * len(content) for content in contents], LIMITS)
+    assert found == contents
 
 
 def test_no_items_need_no_process(monkeypatch):
@@ -139,6 +147,7 @@ def test_it_ends_without_its_parent_where_it_hangs():
     process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
     theirs.close()
     ours.send_bytes(pickle.dumps((hazards.numbers, ["hang"], 0.5)))
+    send_handle(ours, exchange.open_room(), process.pid)
     assert process.wait(15) == 1
 
 
