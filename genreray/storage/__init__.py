@@ -99,4 +99,5 @@ def write_parquet(uri: str, table: pa.Table, **options: Any) -> None:
     """Write `table` as one Parquet file, as `write_bytes` does; `options` as `pyarrow.parquet.write_table`."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, **options)
-    write_bytes(uri, buffer.getvalue().to_pybytes())  # s3fs takes bytes and nothing that is like them
+    content = buffer.getvalue()
+    write_bytes(uri, memoryview(content) if is_local(uri) else content.to_pybytes())  # s3fs takes nothing but bytes

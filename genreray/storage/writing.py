@@ -37,10 +37,10 @@ def check_writable(uri: str) -> None:
             fs.rm_file(path)
 
 
-def write_bytes(uri: str, content: bytes) -> None:
+def write_bytes(uri: str, content: bytes | memoryview) -> None:
     """Write a whole file, replacing what is there; on disk and in object stores no reader ever sees a half of it.
 
-    Raises UserError where it cannot be written.
+    Stores take bytes alone. Raises UserError where it cannot be written.
     """
     fs, path = filesystem(uri)
     with faults(uri, "written"):
@@ -82,7 +82,7 @@ def write_pieces(uri: str, pieces: Iterable[bytes]) -> None:
             file.commit()
 
 
-def _write_local(target: Path, pieces: Iterable[bytes], name: str) -> None:
+def _write_local(target: Path, pieces: Iterable[bytes | memoryview], name: str) -> None:
     """Write a file under another name, and rename it when it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{name}.part")
