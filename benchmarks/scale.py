@@ -15,14 +15,15 @@ from benchmarks.command import Options
 from benchmarks.results import Claim, Line, Section
 from benchmarks.watch import Watched
 from genreray import storage
+from genreray.parts import part_size
 
 _METHOD = """\
 A manifest (Parquet) of so many tracks goes through what `genreray extract` runs (`genreray.pipeline.run`, Ray with
-{cpus} CPUs, blocks of at most 96 tracks), but a stub stands in place of fetching, decoding and computing: it returns
-the rows of its block at once, with 64 bytes where an image would be. So all of the time is what a track costs beside
-its own work: reading the catalog, comparing it with the output, scheduling, writing parts, counting. Ray's start, some
-seconds, is in it. Each run and each resume is a fresh process. Memory is the greatest resident set of the driver's
-process. A resume is the same command on the finished output, from the start of Python to its end. Listing is
+{cpus} CPUs, blocks of at most {block} tracks), but a stub stands in place of fetching, decoding and computing: it
+returns the rows of its block at once, with 64 bytes where an image would be. So all of the time is what a track costs
+beside its own work: reading the catalog, comparing it with the output, scheduling, writing parts, counting. Ray's
+start, some seconds, is in it. Each run and each resume is a fresh process. Memory is the greatest resident set of the
+driver's process. A resume is the same command on the finished output, from the start of Python to its end. Listing is
 `storage.list_files` on a folder of as many empty files on a local disk."""
 
 Apart = Callable[..., Watched]
@@ -146,7 +147,8 @@ def _section(options: ScaleOptions, runs: dict[int, list[Run]]) -> Section:
         Claim(f"scale: driver's memory for {last:,} tracks beside {before:,}", 1.5, growth, at_least=False),
         Claim(f"scale: resume of {last:,} finished tracks", 60.0, [run.resume for run in most], "s", at_least=False),
     ]
-    return Section("scale", "Size of the catalog", _METHOD.format(cpus=options.cpus), lines, claims)
+    method = _METHOD.format(cpus=options.cpus, block=part_size(options.rows[-1], options.cpus))
+    return Section("scale", "Size of the catalog", method, lines, claims)
 
 
 if __name__ == "__main__":
