@@ -15,7 +15,7 @@ VERBS = {
     *("starts", "tag", "train", "train_worker", "trial", "tune", "tune_all", "tune_summary", "tuner"),
 }
 OUTERMOST = {"entry", "cli", "walkthrough"}
-FILESYSTEMS = {"fsspec", "s3fs", "shutil", "glob", "tempfile"}
+FILESYSTEMS = {"fsspec", "s3fs", "botocore", "obstore", "shutil", "glob", "tempfile"}
 
 
 def imports(path: Path) -> set[str]:

@@ -16,6 +16,7 @@ from s3fs import S3FileSystem
 from genreray import cli, storage
 from genreray.catalog import read_catalog
 from genreray.errors import TrackError, UserError
+from genreray.storage import objects
 from genreray.storage import s3 as s3_storage
 from genreray.storage.reasons import reason, without_secrets
 
@@ -26,6 +27,7 @@ def unknown():
 
     def forget():
         s3_storage._check.cache_clear()
+        objects.forget()
         S3FileSystem.clear_instance_cache()
 
     forget()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from genreray.errors import Status, TrackError, UserError
-from genreray.storage import s3
+from genreray.storage import objects, s3
 from genreray.storage.access import filesystem
 from genreray.storage.pieces import open_pieces
 from genreray.storage.reasons import reason
@@ -69,6 +69,8 @@ def _size(uri: str) -> int:
 
 def _piece(uri: str, start: int, end: int) -> bytes:
     """Return the bytes of an object from `start` to `end`; fewer or none where it ends before."""
+    if (found := objects.fetch(uri, start, end)) is not None:
+        return found
     fs, path = filesystem(uri)
     try:
         content: bytes = fs.cat_file(path, start=start, end=end)  # without an end, s3fs would ask for the size first
