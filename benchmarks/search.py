@@ -1,5 +1,6 @@
 """`genreray tune`: what a search with a small budget finds beside the defaults, and how few epochs it takes."""
 
+import contextlib
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -43,7 +44,7 @@ class SearchOptions(Options):
     repeats: int = 1
     """Searches of each, with a seed of its own."""
     folder: Path | None = None
-    """Folder for features and searches, deleted at the end; else a temporary one."""
+    """Folder for features and searches, kept: a run that was interrupted goes on there. Else a temporary one."""
 
 
 STANDARD = SearchOptions()
@@ -65,8 +66,9 @@ crop_frames: 192
 
 def run(options: SearchOptions) -> Section:
     """Return what the searches found."""
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "space.yaml").write_text(_SPACE)
         ray_side.start(machine.n_cpus())
         features = {_DEMO: _of_demo(folder / _DEMO)}
@@ -111,7 +113,7 @@ def lines_of(source: str, searches: list[Searched]) -> list[Line]:
         Line(f"{source}: accuracy of the defaults", [_accuracy(s.default) for s in found], "%"),
         Line(f"{source}: accuracy of the winner", [_accuracy(s.winner) for s in found], "%"),
         Line(f"{source}: epochs of all trials", [float(s.n_epochs) for s in found], "epochs", note),
-        Line(f"{source}: time of the search", [search.seconds / 60 for search in searches], "min"),
+        Line(f"{source}: time of all trials, added up", [s.seconds / 60 for s in found], "min"),
     ]
 
 
