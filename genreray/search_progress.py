@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from genreray import trials as rows
 from genreray.dimensions import Point
@@ -86,7 +87,7 @@ class SearchProgress:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left")
         for name in ("trial", "status", "epoch", _words(self._metric)):
             table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
-        table.add_column("parameters", overflow="ellipsis", no_wrap=True)
+        table.add_column("parameters")  # alone without no_wrap: it is what is shortened, and not all columns alike
         for trial in self._running.values():
             epoch = self._epochs.get(trial.trial_id, {})
             done = f"{epoch.get('epoch', len(trial.epochs))}/{self._n_epochs}"
@@ -96,7 +97,9 @@ class SearchProgress:
         return table
 
     def _row(self, table: Table, trial: Trial, status: str, done: str, value: float | None) -> None:
-        table.add_row(trial.trial_id, status, done, _number(value), text(trial.config))
+        table.add_row(
+            trial.trial_id, status, done, _number(value), Text(text(trial.config), no_wrap=True, overflow="ellipsis")
+        )
 
     def _best_first(self) -> list[Trial]:
         found, left = [], list(self._ended)

@@ -2,6 +2,7 @@
 
 import io
 
+import searches
 from rich.console import Console
 
 from genreray.progress import Progress
@@ -49,3 +50,17 @@ def test_a_terminal_has_a_table_of_what_runs_and_of_the_best():
     assert running[:4] == ["0003", "running", "2/9", "1.2500"]
     assert best[:4] == ["0001", "finished", "4", "0.5000"]
     assert failed[:3] == ["0002", "failed", "0"]
+
+
+def test_many_settings_leave_the_other_columns_whole():
+    report = searches.made_up()
+    plain = io.StringIO()
+    console = Console(file=plain, width=80)
+    console.print(SearchProgress(Progress(console, "tune"), report.metric, 24, 12, report.trials).table())
+    _, heads, *lines = plain.getvalue().splitlines()
+    assert heads.split() == ["trial", "status", "epoch", "calibrated", "loss", "parameters"]
+    best = report.winner
+    first = [best.trial_id, "finished", "12", f"{best.value(report.metric):.4f}", "filters"]
+    assert lines[0].split()[:5] == first
+    assert len(lines) == 12  # each in one line
+    assert lines[0].endswith("…")
