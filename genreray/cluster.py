@@ -7,9 +7,10 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import grpc
@@ -27,6 +28,8 @@ Gpu = Literal["auto", "yes", "no"]
 _PATIENCE = 5.0  # seconds for an address to answer
 _START_PATIENCE = 30.0  # seconds for the first node to join a cluster that is just starting
 _GROWTH_PATIENCE = 1200.0  # seconds for an autoscaler to bring nodes: spot GPUs may take a while
+_STORE_SHARE = 0.6  # of the free memory, at most, where a job wants a large object store: some of it is held twice
+_SHM_SHARE = 0.95  # of what /dev/shm has: in one that is larger than this Ray puts the store on disk
 _GROUP = "ray.io/node-group"
 # Ray Train on a Ray of one node that ends with the job: nobody takes that node away with notice, and asking one group
 # of workers how they are costs nothing, while each run waits for the next time that they are asked.
@@ -43,6 +46,7 @@ class Cluster:
 
     address: str | None = None
     verbose: bool = False
+    stores: Sequence[float] = ()  # sizes in bytes, each of use: a Ray started here has the greatest there is room for
 
     def connect(self, say: Callable[[str], None] = _say_nothing) -> None:
         """Join or start Ray, once a process; jobs call it when they have checked all that they can without.
@@ -63,6 +67,7 @@ class Cluster:
         if address == "local":
             # Of a Ray that ends with the job nobody looks at the dashboard, and it takes some of the CPUs' time.
             options["include_dashboard"] = self.verbose
+            options["object_store_memory"] = _store(self.stores)
             for name, value in _ALONE.items():
                 os.environ.setdefault(name, value)
         elif address != "auto":
@@ -74,6 +79,19 @@ class Cluster:
                 raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
         DataContext.get_current().enable_progress_bars = self.verbose
         _wait_for_cpus(say)
+
+
+def _store(sizes: Sequence[float]) -> int | None:
+    """Return the greatest size of an object store that there is room for; None where Ray's own, 30 %, is as large.
+
+    A larger one is only promised: memory is taken by what is put there.
+    """
+    if sys.platform != "linux":  # on macOS Ray takes no larger one than its own
+        return None
+    free = ray._private.utils.estimate_available_memory()
+    room = min(_STORE_SHARE * free, _SHM_SHARE * ray._private.utils.get_shared_memory_bytes())
+    size = math.ceil(max((size for size in sizes if size <= room), default=0))
+    return size if size > ray._private.utils.resolve_object_store_memory(free) else None
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Clips read once and held in Ray's object store, where all workers of a node look at the same copy."""
 
 import dataclasses
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from genreray.cluster import object_store
 from genreray.dataset import Clips, View
 from genreray.labels import Learnable
 
-_STORE_SHARE = 0.6  # of a node's object store; what Ray Data moves beside it is little
+STORE_SHARE = 0.6  # of a node's object store; what Ray Data moves beside it is little
 _CPUS = 0.5  # of the task that reads: others may hold the rest
 
 
@@ -45,6 +46,12 @@ class Pool:
     inputs: tuple[str, ...] = ()
     shared: Shared | None = None
 
+    def stores(self, learnt: Learnable, inputs: Sequence[str], settings: Settings) -> list[float]:
+        """Return the sizes of object stores that share clips with these inputs, or with the pool's, all or some."""
+        names = tuple(dict.fromkeys([*self.inputs, *inputs]))
+        some = [chosen for n in range(len(names)) for chosen in itertools.combinations(names, n + 1)]
+        return [store_for(learnt, chosen, settings) for chosen in some]
+
     def share(self, learnt: Learnable, inputs: Sequence[str], settings: Settings) -> Shared | None:
         """Return the clips with these inputs, and with the pool's others where there is room; None without room."""
         if self.shared is not None and set(inputs) <= set(self.inputs):
@@ -55,10 +62,15 @@ class Pool:
         return share(learnt, inputs, settings) if fits(learnt, inputs, settings) else None
 
 
+def store_for(learnt: Learnable, inputs: Sequence[str], settings: Settings) -> float:
+    """Return the bytes of an object store in which the clips of both splits with these inputs are shared."""
+    n = sum(len(rows) for rows in learnt.tracks.values())
+    return n * dataset.clip_bytes(inputs, settings.features) / STORE_SHARE
+
+
 def fits(learnt: Learnable, inputs: Sequence[str], settings: Settings) -> bool:
     """Return whether the clips with these inputs fit in the object store of every node that works."""
-    n = sum(len(rows) for rows in learnt.tracks.values())
-    return n * dataset.clip_bytes(inputs, settings.features) <= _STORE_SHARE * object_store()
+    return store_for(learnt, inputs, settings) <= object_store()
 
 
 def share(learnt: Learnable, inputs: Sequence[str], settings: Settings) -> Shared:
@@ -66,7 +78,7 @@ def share(learnt: Learnable, inputs: Sequence[str], settings: Settings) -> Share
 
     Raises UserError where a part is damaged.
     """
-    read = ray.remote(num_cpus=_CPUS, num_returns=2)(_read)
+    read = ray.remote(num_cpus=_CPUS, num_returns=2, max_calls=1)(_read)  # else its process stays, with its memory
     made = {split: read.remote(_in_order(rows), list(inputs), settings) for split, rows in learnt.tracks.items()}
     ray.get([n for n, _ in made.values()])  # what cannot be read is one error here, and not one in every trial
     return Shared({split: clips for split, (_, clips) in made.items()})

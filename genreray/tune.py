@@ -34,7 +34,7 @@ from genreray.search import grid
 from genreray.search_plan import SearchPlan
 from genreray.search_progress import SearchProgress
 from genreray.search_report import SearchReport
-from genreray.sharing import Pool, Shared
+from genreray.sharing import Pool, Shared, store_for
 from genreray.space import Configs
 from genreray.statistics import with_fma_statistics
 from genreray.trial import Common
@@ -118,6 +118,9 @@ def tune(
     run_uri = storage.absolute(run_uri)
     task = _prepare(features_uri, model, plan)
     begun = _identity(task, plan)
+    pool = pool or Pool()
+    settings = task.settings()
+    cluster = dataclasses.replace(cluster, stores=pool.stores(task.learnt, settings.build().inputs, settings))
     if plan.fresh:
         cluster.connect(progress.line)  # what cannot begin shall not delete
         tune_folder.clear(run_uri)
@@ -134,7 +137,7 @@ def tune(
     )
     n_before = len(ledger.ended)
     if ledger.n_left:
-        _search(ledger, task, plan, cluster, progress, pool or Pool())
+        _search(ledger, task, plan, cluster, progress, pool)
     _finish(ledger, task, plan, cluster, progress, score_default)
     found = task.report(ledger, plan)
     search_results.write(run_uri, found, task.family, task.base)
@@ -225,7 +228,8 @@ def _share(task: _Task, pool: Pool, progress: Progress) -> Shared | None:
     inputs = settings.build().inputs
     shared = pool.share(task.learnt, inputs, settings)
     if shared is None:
-        progress.line("the features do not fit in Ray's object store: each trial reads them for itself")
+        wanted = store_for(task.learnt, inputs, settings) / 1e9
+        progress.line(f"trials share the clips in an object store of {wanted:.1f} GB or more: here each reads its own")
     return shared
 
 

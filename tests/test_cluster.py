@@ -3,6 +3,7 @@
 import http.server
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -97,6 +98,44 @@ def test_a_ray_client_address_is_refused(alone):
 
 
 GB = 1 << 30
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """Says how much memory is free, and how much of it may be shared."""
+    import ray._private.utils
+
+    def have(free, shared):
+        monkeypatch.setattr(ray._private.utils, "estimate_available_memory", lambda: free * GB)
+        monkeypatch.setattr(ray._private.utils, "get_shared_memory_bytes", lambda: shared * GB)
+
+    return have
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Ray takes no larger store than its own")
+@pytest.mark.parametrize(
+    ("free", "shared", "wanted", "expected"),
+    [
+        (12, 8, [], None),
+        (12, 8, [3], None),  # Ray's own has 30 % of 12
+        (12, 8, [2, 4, 7, 7.25], 7),  # no more than 60 % of what is free
+        (12, 5, [4, 5], 4),  # nor than nearly all of /dev/shm
+        (12, 1 / 16, [4], None),  # a container's: Ray's own is then on disk
+        (12, 8, [30], None),
+    ],
+)
+def test_a_ray_that_is_started_here_has_the_largest_store_of_use(
+    alone, memory, monkeypatch, free, shared, wanted, expected
+):
+    import ray
+
+    started = {}
+    monkeypatch.setattr(ray, "init", lambda **options: started.update(options))
+    monkeypatch.setattr(cluster, "_ALONE", {})
+    monkeypatch.setattr(cluster, "_wait_for_cpus", lambda say: None)
+    memory(free, shared)
+    Cluster(stores=[size * GB for size in wanted]).connect()
+    assert started["object_store_memory"] == (expected and expected * GB)
 
 
 @pytest.fixture

@@ -95,8 +95,17 @@ def test_a_pool_reads_once_for_all_models(ray_session, learnt):
     assert set(other.clips("validation", ["mfcc"], 0, 1).inputs) == {"mfcc"}
 
 
+def test_the_stores_of_use_to_a_pool_are_those_of_all_its_inputs_and_of_some(learnt):
+    n = sum(map(len, learnt.tracks.values()))
+    mel, statistics = n * SMALL.n_mels * SMALL.max_frames, n * 7 * SMALL.n_mfcc * 4
+    found = Pool(INPUTS).stores(learnt, ["mel"], SETTINGS)
+    assert sorted(size * sharing.STORE_SHARE for size in found) == pytest.approx([statistics, mel, mel + statistics])
+
+
 def test_what_does_not_fit_is_not_shared(ray_session, learnt, monkeypatch):
     n = sum(map(len, learnt.tracks.values()))
     for room, there in ((n * SMALL.n_mels * SMALL.max_frames, True), (n * SMALL.n_mels * SMALL.max_frames - 1, False)):
-        monkeypatch.setattr(sharing, "object_store", functools.partial(lambda size: size / 0.6 + 1e-6, room))
+        monkeypatch.setattr(
+            sharing, "object_store", functools.partial(lambda size: size / sharing.STORE_SHARE + 1e-6, room)
+        )
         assert sharing.fits(learnt, ["mel"], SETTINGS) is there
