@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -117,15 +117,23 @@ def _text(value: Any) -> str:
 
 
 def show_table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], console: Console, *, left: Sequence[int] = (0,)
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    console: Console,
+    *,
+    left: Collection[str] = (),
+    spare: Collection[str] = (),
 ) -> None:
-    """Print a table of text, the columns with the numbers `left` to the left."""
-    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    """Print a table of text, the first column and those named `left` to the left; `spare` only where there is room."""
     console = _wide(console)
-    for i, head in enumerate(heads):
-        shown.add_column(head, justify="left" if i in left else "right", overflow="fold")
+    kept = [i for i, head in enumerate(heads) if console.width >= _WIDE or head not in spare]
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for i in kept:
+        to_left = i == 0 or heads[i] in left
+        # Names stay whole: what is narrowed are the other columns, whose heads have several words.
+        shown.add_column(heads[i], justify="left" if to_left else "right", overflow="fold", no_wrap=i == 0)
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*(row[i] for i in kept))
     console.print()
     console.print(shown)
 
@@ -134,12 +142,9 @@ def show_systems(compared: "Comparison", console: Console) -> None:
     """Print the systems as a table, on a narrow terminal without what matters least."""
     from genreray import comparison_page  # which all other jobs go without
 
-    left_out = () if _wide(console).width >= _WIDE else ("input", "parameters", "report")
-    kept = [i for i, name in enumerate(comparison_page.COLUMNS) if name not in left_out]
-    heads = [comparison_page.COLUMNS[i] for i in kept]
     cells = [comparison_page.cells(system) for system in compared.systems]
-    left = [i for i, head in enumerate(heads) if head in ("system", "input")]
-    show_table(heads, [[row[i] for i in kept] for row in cells], console, left=left)
+    spare = ("input", "parameters", "report")
+    show_table(comparison_page.COLUMNS, cells, console, left=("input",), spare=spare)
 
 
 def _wide(console: Console) -> Console:

@@ -35,7 +35,8 @@ def _all(job: Tune, cluster: Cluster, progress: Progress) -> tuple[Summary, list
     table, n_run = tune_all(job.features, job.run, job.plan, cluster=cluster, progress=progress)
     if not n_run:
         progress.line("every architecture is searched: nothing to do")
-    show_table(tuned_page.columns(table), [tuned_page.cells(row, table) for row in table.ranked], progress.console)
+    rows = [tuned_page.cells(row, table) for row in table.ranked]
+    show_table(tuned_page.columns(table), rows, progress.console, spare=("trials", "epochs", "time"))
     run = storage.absolute(job.run)
     failures = [f"{row.name} failed: {row.error}" for row in table.rows if row.error]
     facts: dict[str, Any] = {

@@ -1,12 +1,15 @@
 import dataclasses
+import io
 import json
 
 import pytest
 import searches
+from rich.console import Console
 from test_report import HOSTILE, Page
 
 from genreray import tuned_page
 from genreray.search_report import SearchReport
+from genreray.summary import show_table
 from genreray.trials import Trial, TrialStatus
 from genreray.tuned import Tuned, TunedModels
 
@@ -82,6 +85,19 @@ def test_a_table_without_a_winner_is_a_page(rows):
     html = tuned_page.html(dataclasses.replace(TUNED, rows=rows))
     assert "<svg" not in html
     Page(html)
+
+
+@pytest.mark.parametrize(("is_terminal", "n_columns"), [(True, 5), (False, 8)])
+def test_a_narrow_terminal_shows_names_and_scores_whole(is_terminal, n_columns):
+    rows = [dataclasses.replace(ROWS[1], name="short_chunk_resnet_small"), *ROWS[:1]]
+    cells = [tuned_page.cells(row, TUNED) for row in rows]
+    shown = io.StringIO()
+    console = Console(file=shown, width=80, force_terminal=is_terminal, no_color=True, highlight=False)
+    show_table(tuned_page.columns(TUNED), cells, console, spare=("trials", "epochs", "time"))
+    lines = shown.getvalue().splitlines()
+    assert [" ".join(line.split()) for line in lines[-2:]] == [
+        " ".join(" ".join(row[:n_columns]).split()) for row in cells
+    ]
 
 
 def test_several_genres_a_track_are_scored_by_mean_average_precision():
