@@ -1,4 +1,4 @@
-"""`make bench`: every script, or those named, each in a process of its own; then docs/benchmarks.md."""
+"""`make bench`: every script, or those named, each in a process of its own; then the pages with their numbers."""
 
 import dataclasses
 import subprocess
@@ -93,7 +93,7 @@ def _run(name: str, bench: Bench) -> Section | None:
 
 
 def update(docs: Path, found: list[Section]) -> None:
-    """Put the sections in the place of earlier ones of the same benchmarks, and write the page anew.
+    """Put the sections in the place of earlier ones of the same benchmarks, and write the pages anew.
 
     What could not be run here takes nothing away that was measured elsewhere.
     """
@@ -104,6 +104,8 @@ def update(docs: Path, found: list[Section]) -> None:
     kept = [sections[name] for name in order if name in sections]
     results.write(where, kept)
     (docs / "benchmarks.md").write_text(page.render(kept))
+    if (performance := docs / "performance.md").exists():
+        performance.write_text(page.renewed(performance.read_text(), kept))
 
 
 if __name__ == "__main__":

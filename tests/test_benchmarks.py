@@ -124,6 +124,33 @@ def test_a_new_run_replaces_its_own_sections_alone(tmp_path):
     assert (tmp_path / "benchmarks.md").read_text() == page.render(kept)
 
 
+PROSE = """\
+Before.
+
+<!-- lines: extract -->
+old
+<!-- end -->
+
+Between.
+
+<!-- lines: nothing -->
+kept
+<!-- end -->
+"""
+
+
+def test_the_tables_of_another_page_are_written_anew(tmp_path):
+    lines = [Line("extract: decode", [1.5], "ms", "50 %"), Line("extracted: no", [1.0], "ms")]
+    (tmp_path / "performance.md").write_text(PROSE)
+    for _ in range(2):
+        bench.update(tmp_path, [Section("stages", "Stages", "How.", lines, [], "python", "2025-01-31", {"CPU": "A"})])
+        text = (tmp_path / "performance.md").read_text()
+        assert text.startswith("Before.\n\n<!-- lines: extract -->\n\n| what |")
+        assert "| decode | 1.50 ms | 1 | 50 % |\n\n<!-- end -->\n\nBetween." in text
+        assert "old" not in text
+        assert "kept\n<!-- end -->\n" in text
+
+
 def test_the_machine_is_described():
     about = machine.describe()
     assert f"{machine.n_cpus()} cores" in about["CPU"]
