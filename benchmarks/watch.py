@@ -14,6 +14,7 @@ from typing import Any
 
 _PAUSE = 2.0  # seconds between two looks: each takes some 30 ms of a CPU
 _POLL = 0.02  # seconds between two questions whether something is so
+_OF_A_PROCESS = 2  # CPUCLOCK_SCHED: what Linux's clock ids of other processes end in
 # Ray's own processes (GCS, raylet, dashboard, agents) are there whatever the job is, and are not counted.
 _SERVICE = re.compile(r"ray/core/src|ray/(dashboard|autoscaler)/|log_monitor|ray[.-]dashboard|ray::\w+Agent")
 
@@ -72,7 +73,7 @@ def until(is_so: Callable[[], bool], function: Callable[..., None], *arguments: 
 
 def _watch(root: int, stop: threading.Event, sizes: list[int]) -> None:
     while not stop.wait(_PAUSE):
-        sizes.append(sum(memory(pid) for pid in tree(root) if not _SERVICE.search(_command(pid))))
+        sizes.append(sum(memory(pid) for pid in tree(root) if not _SERVICE.search(command(pid))))
 
 
 def tree(root: int) -> list[int]:
@@ -99,7 +100,16 @@ def memory(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
-def _command(pid: int) -> str:
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has taken so far, all threads of it (Linux).
+
+    Raises OSError where it has ended.
+    """
+    return time.clock_gettime(~pid << 3 | _OF_A_PROCESS)
+
+
+def command(pid: int) -> str:
+    """Return the command line of a process, in words; nothing where it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
     except OSError:
