@@ -15,6 +15,7 @@ from benchmarks.results import Section
 NAMES = (
     "kernel",
     "stages",
+    "shares",
     "extract",
     "s3",
     "tag",
@@ -39,7 +40,7 @@ class Bench:
     """Run the benchmarks and write their page; sections of benchmarks that are not run now stay as they are."""
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = ()
-    """Which of kernel, stages, extract, s3, tag, tag_peers, feed, loaders, train, loop, workers, gpu, tune,
+    """Which of kernel, stages, shares, extract, s3, tag, tag_peers, feed, loaders, train, loop, workers, gpu, tune,
     search, scale, growth, growth_train; all by default."""
     quick: bool = False
     """Take sizes that end in seconds: to see that all runs. The page is then left as it is, unless --docs is given."""
