@@ -12,10 +12,11 @@ from benchmarks import machine
 from genreray import cli
 
 
-def start(cpus: int, memory: int | None = None) -> None:
+def start(cpus: int, memory: int | None = None, store: int | None = None) -> None:
     """Start a quiet Ray with `cpus` CPUs here, if there is none yet; genreray's jobs then use it.
 
-    `memory` is how many bytes Ray takes the machine to have for its workers, where that is to be another number.
+    `memory` is how many bytes Ray takes the machine to have for its workers, where that is to be another number, and
+    `store` the bytes of its object store.
     """
     if ray.is_initialized():
         return
@@ -24,7 +25,7 @@ def start(cpus: int, memory: int | None = None) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # as genreray starts it, and the options
     options = {"logging_level": "error", "log_to_driver": False, "include_dashboard": False}
-    ray.init(address="local", num_cpus=cpus, _memory=memory, **options)
+    ray.init(address="local", num_cpus=cpus, _memory=memory, object_store_memory=store, **options)
     DataContext.get_current().enable_progress_bars = False
 
 

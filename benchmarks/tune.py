@@ -4,8 +4,10 @@ import contextlib
 import ctypes
 import dataclasses
 import json
+import math
 import multiprocessing
 import os
+import shutil
 import struct
 import tempfile
 import threading
@@ -13,25 +15,33 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import ray
 from rich.console import Console
 
 from benchmarks import command, material, ray_side, watch
 from benchmarks.command import Options
 from benchmarks.results import Claim, Line, Section
-from genreray import cli
+from genreray import cli, dataset, models, sharing
+from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.parts import part_size
 
 _METHOD = """\
 `genreray tune --model {model}` over FEATURES of {n:,} clips of {seconds:g} s, {size:.2f} GB as the model reads them:
 once with one trial, once with {trials} at once, each on a Ray of its own of {cpus} CPUs, which is more than the machine
-has where it has fewer. Memory is the sum over all processes of what each holds, a page that several share counted once
-among them (PSS), less what the same Ray took when it was idle: the greatest from the first trial's first epoch on, and
-that of the whole command, whose task that reads FEATURES holds them once more for a while. Readings of Parquet are the
-times that a part of FEATURES was opened, as the kernel tells (inotify); the command itself opens each some times before
-the first trial."""
+has where it has fewer, and with an object store of {store:.1f} GB, in which the trials share the clips. Memory is the
+sum over all processes, Ray's own and the object store's pages among them, of what each holds, a page that several share
+counted once (PSS), less what the same Ray took when it was idle: the greatest from the first trial's beginning to the
+last one's end, in which each looks at every clip, and that of the whole command, whose task that reads FEATURES holds
+them once more for a while. So the first is the clips, once if they are shared, and what trials take for themselves:
+their networks are small ones on short crops, to end soon. Readings of Parquet are the times that a part of FEATURES was
+opened, as the kernel tells (inotify); the command itself opens each some times before the first trial."""
 
+_SHM = Path("/dev/shm")  # where Ray's object store is, or else on disk
+_SPARE = 1.1  # times the object store that clips need to be shared
+_LEAST = 256 << 20  # bytes of an object store: Ray takes none much smaller
 _PAUSE = 0.5  # seconds between two looks
+_STORE = "object_store_memory"  # Ray's name for it
 _OPENED = 0x20  # IN_OPEN of inotify
 _EVENT = struct.Struct("iIII")
 
@@ -46,21 +56,21 @@ class TuneOptions(Options):
     """Name of an architecture that reads the log-mel."""
     rows: int = 25_000
     """Clips in FEATURES; as many as FMA-medium has."""
-    epochs: int = 2
+    epochs: int = 1
     """Epochs of each trial."""
     seconds: float = 30.0
     """Length of each clip, in s."""
     folder: Path | None = None
-    """Folder for FEATURES (5 GB, deleted at the end); else a temporary one."""
+    """Folder for FEATURES (5 GB), which are kept, and used again where they are there; else a temporary one."""
 
 
 STANDARD = TuneOptions()
-QUICK = TuneOptions(trials=2, rows=512, epochs=1)
+QUICK = TuneOptions(trials=2, rows=512)
 _VALIDATION = 128  # clips
 _SPACE = """\
 learning_rate: {log_uniform: [1e-5, 1e-2]}
 filters: {choice: [[4, 4, 4, 4]]}
-crop_frames: 128
+crop_frames: 32
 batch_size: 64
 crops: 1
 """
@@ -70,6 +80,7 @@ crops: 1
 class _Found:
     peak: int  # bytes above an idle Ray, while trials train
     whole: int  # and from the beginning
+    held: int  # bytes in the object store, at most
     opened: int  # parts of FEATURES
     seconds: float
 
@@ -77,19 +88,24 @@ class _Found:
 def run(options: TuneOptions) -> Section:
     """Return the memory and the readings of both searches, and how they compare."""
     config = FeatureConfig(duration=options.seconds)
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
-        folder = Path(name)
-        n = options.rows + _VALIDATION
-        contents = material.clips(2, options.seconds)
-        size = part_size(n, options.trials)
-        material.write_features(folder / "features", contents, n, config, size, n_validation=_VALIDATION)
+    n = options.rows + _VALIDATION
+    size = n * dataset.clip_bytes(models.family(options.model).module.inputs, config)
+    store = _store(size)
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        _write_features(folder / "features", n, config, options)
         (folder / "space.yaml").write_text(_SPACE)
-        one, several = (_apart(folder, count, options) for count in (1, options.trials))
+        one, several = (_apart(folder, count, store, options) for count in (1, options.trials))
+    if (held := min(one.held, several.held)) < size:
+        raise UserError(
+            f"Ray's object store held {held / 1e9:.2f} GB of {size / 1e9:.2f} GB of clips: not all was shared"
+        )
     method = _METHOD.format(
         model=options.model,
         n=n,
         seconds=options.seconds,
-        size=n * config.n_mels * config.max_frames / 1e9,
+        size=size / 1e9,
+        store=store / 1e9,
         trials=options.trials,
         cpus=options.trials,
     )
@@ -99,6 +115,7 @@ def run(options: TuneOptions) -> Section:
         Line(at_once, [several.peak / 1e9], "GB"),
         Line("one trial, its reading too", [one.whole / 1e9], "GB"),
         Line(f"{at_once}, their reading too", [several.whole / 1e9], "GB"),
+        Line("the object store, of either", [max(one.held, several.held) / 1e9], "GB"),
         Line("one trial: parts opened", [float(one.opened)], "times"),
         Line(f"{at_once}: parts opened", [float(several.opened)], "times"),
     ]
@@ -109,10 +126,38 @@ def run(options: TuneOptions) -> Section:
     return Section("tune", "Tuning", method, lines, claims)
 
 
-def _apart(folder: Path, trials: int, options: TuneOptions) -> _Found:
+def _store(size: int) -> int:
+    """Return the bytes of an object store in which `size` bytes of clips are shared.
+
+    Raises UserError where /dev/shm has no room for it: Ray would put it on disk, whose pages go when others want them.
+    """
+    store = max(_LEAST, math.ceil(_SPARE * size / sharing.STORE_SHARE))
+    there = shutil.disk_usage(_SHM).free
+    if store > there:
+        raise UserError(
+            f"{size / 1e9:.2f} GB of clips want an object store of {store / 1e9:.2f} GB, {_SHM} has "
+            f"{there / 1e9:.2f} GB: give fewer --rows, or more of it (--shm-size of docker run)"
+        )
+    return store
+
+
+def _write_features(folder: Path, n: int, config: FeatureConfig, options: TuneOptions) -> None:
+    if folder.exists():
+        return
+    made = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(made, ignore_errors=True)
+    contents = material.clips(2, options.seconds)
+    material.write_features(made, contents, n, config, part_size(n, options.trials), n_validation=_VALIDATION)
+    made.rename(folder)
+
+
+def _apart(folder: Path, trials: int, store: int, options: TuneOptions) -> _Found:
     """Run one search in a process of its own, with a Ray of its own."""
     output = folder / f"found-{trials}.json"
-    process = multiprocessing.get_context("spawn").Process(target=_search, args=(folder, trials, options, output))
+    shutil.rmtree(folder / f"run-{trials}", ignore_errors=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_search, args=(folder, trials, store, options, output)
+    )
     process.start()
     process.join()
     if process.exitcode:
@@ -120,8 +165,8 @@ def _apart(folder: Path, trials: int, options: TuneOptions) -> _Found:
     return _Found(**json.loads(output.read_text()))
 
 
-def _search(folder: Path, trials: int, options: TuneOptions, output: Path) -> None:
-    ray_side.start(options.trials)
+def _search(folder: Path, trials: int, store: int, options: TuneOptions, output: Path) -> None:
+    ray_side.start(options.trials, store=store)
     time.sleep(5)  # until its processes have done what they do first
     idle, started = _memory(), time.perf_counter()
     argv = ["tune", folder / "features", folder / f"run-{trials}", "--model", options.model, "--gpu", "no"]
@@ -129,8 +174,9 @@ def _search(folder: Path, trials: int, options: TuneOptions, output: Path) -> No
     argv += ["--epochs", options.epochs, "--grace", options.epochs]
     reading: list[int] = []
     training: list[int] = []
+    held: list[int] = []
     stop = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(stop, folder / f"run-{trials}", reading, training))
+    watcher = threading.Thread(target=_watch, args=(stop, folder / f"run-{trials}", reading, training, held))
     watcher.start()
     with _openings(folder / "features") as opened, Path(os.devnull).open("w") as silence:
         code = cli.run([str(word) for word in argv], Console(file=silence))
@@ -139,14 +185,16 @@ def _search(folder: Path, trials: int, options: TuneOptions, output: Path) -> No
     if code:
         raise RuntimeError(f"genreray tune ended with exit code {code}")
     peak, whole = max(training) - idle, max(reading + training) - idle
-    found = _Found(peak, whole, opened[0], time.perf_counter() - started)
+    found = _Found(peak, whole, max(held), opened[0], time.perf_counter() - started)
     output.write_text(json.dumps(dataclasses.asdict(found)))
 
 
-def _watch(stop: threading.Event, run: Path, reading: list[int], training: list[int]) -> None:
+def _watch(stop: threading.Event, run: Path, reading: list[int], training: list[int], held: list[int]) -> None:
     while not stop.wait(_PAUSE):
-        trains = any(run.glob("trials/*/history.json"))
+        trains = any(run.glob("trials/*/trial.json"))
         (training if trains else reading).append(_memory())
+        all_of, free = (found().get(_STORE, 0.0) for found in (ray.cluster_resources, ray.available_resources))
+        held.append(int(all_of - free))
 
 
 def _memory() -> int:
