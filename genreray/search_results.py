@@ -67,7 +67,7 @@ def facts(found: SearchReport) -> dict[str, Any]:
     if found.default is not None:
         told["default"] = _scores(found.default, found.metric)
     if found.median is not None:
-        told["median"] = found.median
+        told["median"] = {found.metric: found.median}
     if found.winner is not None and found.winner.test:
         told["test"] = dict(found.winner.test)
     return told

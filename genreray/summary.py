@@ -112,8 +112,13 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_item(item)}" for name, item in value.items())
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+
+
+def _item(value: Any) -> str:
+    """Return a value among others, where a list's own commas would not be told from those between them."""
+    return "-".join(map(_text, value)) if isinstance(value, list) else _text(value)
 
 
 def show_table(

@@ -1,13 +1,16 @@
 import dataclasses
+import io
 import re
 
 import pytest
 import searches
+from rich.console import Console
 from test_report import HOSTILE, VOID, Page
 
-from genreray import models, search_page, search_plots, space, storage
+from genreray import models, search_page, search_plots, search_results, space, storage
 from genreray.dimensions import Choice
 from genreray.search_plots import is_share, words
+from genreray.summary import Summary
 from genreray.trials import Trial, TrialStatus
 
 VOID.add("br")
@@ -199,3 +202,12 @@ def test_the_axis_reaches_to_the_default_however_far_off_it_is():
     default = dataclasses.replace(near[0], history=[searches.epoch(1, 3.0, 0.1)])
     plot = search_plots.course(dataclasses.replace(SMALL, trials=[default, *near[1:]]))
     assert {"1.00", "3.00"} <= set(re.findall(r">([\d.]+)</text>", plot))  # of the marks on the axis
+
+
+def test_the_last_screen_has_what_was_found_in_plain_lines():
+    shown = io.StringIO()
+    Summary("tune", "/run", 5.0, {}, search_results.facts(SEARCH)).show(Console(file=shown, width=80, highlight=False))
+    lines = dict(line.split("  ", 1) for line in shown.getvalue().splitlines() if line)
+    assert lines["median"].strip() == f"calibrated_loss {SEARCH.median:.3f}"
+    filters = "-".join(map(str, SEARCH.winner.config["filters"]))
+    assert lines["settings"].strip().startswith(f"filters {filters}, kernel_size ")
