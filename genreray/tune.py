@@ -194,8 +194,8 @@ def _search(ledger: Ledger, task: _Task, plan: SearchPlan, cluster: Cluster, pro
     workers, concurrent = plan_trials(plan, ledger.n_left, fitted=task.is_fitted, say=say)
     shared = _share(task, pool, progress)
     say(
-        f"{task.family.name}: {ledger.n_trials} trials of at most {n_epochs} epochs, {concurrent} at once, over "
-        f"{', '.join(spaces.varied(task.space))}"
+        f"{task.family.name}: {ledger.n_trials} trials of at most {n_epochs} epoch{'s' * (n_epochs != 1)}, "
+        f"{concurrent} at once, over {', '.join(spaces.varied(task.space))}"
     )
     if ledger.ended:
         say(f"going on after {len(ledger.ended)} trials")

@@ -31,12 +31,13 @@ def tune_all(
     _check_output(run_uri)
     features = FeatureSet.open(features_uri)
     names = [name for name, family in models.MODELS.items() if spaces.varied(family.space)]
-    for name in models.MODELS.keys() - set(names):
-        progress.line(f"{name} has no settings to search: left out")
+    if left_out := [name for name in models.MODELS if name not in names]:
+        progress.line(f"left out, without settings to search: {', '.join(left_out)}")
     pool = Pool(_inputs(names, plan))
     rows: list[Tuned] = []
     n_run = 0
-    for name in names:
+    for number, name in enumerate(names, 1):
+        progress.line(f"architecture {number} of {len(names)}: {name}")
         try:
             # FMA's own statistics are of the models on statistics alone.
             with_fma = plan.fma_features if "mfcc_stats" in models.family(name).module.inputs else None
@@ -52,6 +53,9 @@ def tune_all(
             )
             rows.append(Tuned.of(done.found, done.found.seconds))
             n_run += done.n_run
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"{number - 1} of {len(names)} architectures")
+            raise
         except Exception as error:  # of whatever kind: the others go on
             rows.append(Tuned.failed_at_once(name, reason(error)))
             progress.line(f"{name} failed: {rows[-1].error}")

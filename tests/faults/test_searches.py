@@ -244,7 +244,8 @@ def test_all_architectures_end_in_one_table(ray_session, features, tmp_path, mon
     assert cli.run(argv, Console()) == 0
     shown = capsys.readouterr().out
     print(shown)
-    assert "prior has no settings to search" in shown
+    assert "left out, without settings to search: prior" in shown
+    assert shown.index("architecture 1 of 2: svm") < shown.index("architecture 2 of 2: forest")
     table = json.loads((tmp_path / "run" / "tuned.json").read_text())
     assert [(row["name"], row["trials"], row["failed"]) for row in table["rows"]] == [("svm", 2, 0), ("forest", 2, 0)]
     for row in table["rows"]:
