@@ -16,7 +16,7 @@ sides that it compares in turn, in one run on one machine; a figure is the media
 the greatest in brackets. A ratio is taken within each round, then its median over the rounds: a claim is met where
 that median is as wanted. docs/benchmarks.json holds every round.
 """
-_TABLE = re.compile(r"<!-- lines: (.+?) -->\n.*?<!-- end -->", re.DOTALL)
+_TABLE = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def render(sections: Sequence[Section]) -> str:
@@ -48,28 +48,28 @@ def render_section(section: Section) -> str:
 
 
 def renewed(text: str, sections: Sequence[Section]) -> str:
-    """Return another page with its tables written anew, each between `<!-- lines: JOB -->` and `<!-- end -->`.
+    """Return another page with its tables written anew, each between `<!-- NAME: JOB -->` and `<!-- end -->`.
 
-    A table has the lines of all sections whose names begin with `JOB: `, without that. One that no section has any
-    lines for is left as it is.
+    A table has the lines of the section NAME whose names begin with `JOB: `, without that. One that there are no lines
+    for is left as it is.
     """
 
     def table(found: re.Match[str]) -> str:
-        begin = f"{found[1]}: "
+        name, begin = found[1], f"{found[2]}: "
         lines = [
             dataclasses.replace(line, name=line.name.removeprefix(begin))
             for section in sections
             for line in section.lines
-            if line.name.startswith(begin)
+            if section.name == name and line.name.startswith(begin)
         ]
-        return f"<!-- lines: {found[1]} -->\n\n{_lines(lines)}\n<!-- end -->" if lines else found[0]
+        return f"<!-- {name}: {found[2]} -->\n\n{_lines(lines)}\n<!-- end -->" if lines else found[0]
 
     return _TABLE.sub(table, text)
 
 
 def tables_in(text: str) -> list[str]:
-    """Return the JOBs whose tables a page has."""
-    return [found[1] for found in _TABLE.finditer(text)]
+    """Return NAME and JOB of each table that a page has, as `NAME: JOB`."""
+    return [f"{found[1]}: {found[2]}" for found in _TABLE.finditer(text)]
 
 
 def _lines(lines: Sequence[Line]) -> str:
