@@ -127,13 +127,13 @@ def test_a_new_run_replaces_its_own_sections_alone(tmp_path):
 PROSE = """\
 Before.
 
-<!-- lines: extract -->
+<!-- stages: extract -->
 old
 <!-- end -->
 
 Between.
 
-<!-- lines: nothing -->
+<!-- stages: nothing -->
 kept
 <!-- end -->
 """
@@ -143,12 +143,21 @@ def test_the_tables_of_another_page_are_written_anew(tmp_path):
     lines = [Line("extract: decode", [1.5], "ms", "50 %"), Line("extracted: no", [1.0], "ms")]
     (tmp_path / "performance.md").write_text(PROSE)
     for _ in range(2):
-        bench.update(tmp_path, [Section("stages", "Stages", "How.", lines, [], "python", "2025-01-31", {"CPU": "A"})])
+        bench.update(tmp_path, [dataclasses.replace(section(name), lines=lines) for name in ("stages", "growth")])
         text = (tmp_path / "performance.md").read_text()
-        assert text.startswith("Before.\n\n<!-- lines: extract -->\n\n| what |")
+        assert text.startswith("Before.\n\n<!-- stages: extract -->\n\n| what |")
         assert "| decode | 1.50 ms | 1 | 50 % |\n\n<!-- end -->\n\nBetween." in text
         assert "old" not in text
+        assert text.count("decode") == 1
         assert "kept\n<!-- end -->\n" in text
+
+
+def test_the_tables_of_the_documentation_are_those_of_the_last_run():
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    sections = results.read(ROOT / "docs" / "benchmarks.json")
+    assert page.renewed(text, sections) == text
+    lines = [f"{one.name}: {line.name}" for one in sections if one.name in ("stages", "shares") for line in one.lines]
+    assert set(page.tables_in(text)) == {name.rsplit(": ", 1)[0] for name in lines if name.count(": ") == 2}
 
 
 def test_the_machine_is_described():
