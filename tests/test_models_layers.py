@@ -19,6 +19,21 @@ BLOCK_64_128 = 9 * 64 * 128 + 9 * 128 * 128 + 64 * 128 + 3 * 2 * 128
 BLOCK_128_256 = 9 * 128 * 256 + 9 * 256 * 256 + 128 * 256 + 3 * 2 * 256
 BLOCK_16_32 = 9 * 16 * 32 + 9 * 32 * 32 + 16 * 32 + 3 * 2 * 32
 GRU = 2 * (3 * 128 * (128 * 8) // 2 + 3 * 64 * 64 + 2 * 3 * 64)  # each direction: three gates of 64, from 1024 and 64
+RECURRENT = [
+    ("convolutions.0", (16, 128, 385), 9 * 16),
+    ("convolutions.1", (16, 64, 192), 0),
+    ("convolutions.2", (16, 64, 192), 2 * 16),
+    ("convolutions.4", (32, 64, 192), 9 * 16 * 32),
+    ("convolutions.5", (32, 32, 96), 0),
+    ("convolutions.6", (32, 32, 96), 2 * 32),
+    ("convolutions.8", (64, 32, 96), 9 * 32 * 64),
+    ("convolutions.9", (64, 16, 48), 0),
+    ("convolutions.10", (64, 16, 48), 2 * 64),
+    ("convolutions.12", (128, 16, 48), 9 * 64 * 128),
+    ("convolutions.13", (128, 8, 24), 0),
+    ("convolutions.14", (128, 8, 24), 2 * 128),
+    ("recurrent", (24, 128), GRU),
+]
 LAYERS = {
     "mlp": [("hidden.0", (256,), 140 * 256 + 256), ("head", (16,), 256 * 16 + 16)],
     "mfcc_stats_cnn": [
@@ -61,19 +76,7 @@ LAYERS = {
         ("head", (16,), 16 * 37 * 96 * 16 + 16),
     ],
     "crnn": [
-        ("convolutions.0", (16, 128, 385), 9 * 16),
-        ("convolutions.1", (16, 64, 192), 0),
-        ("convolutions.2", (16, 64, 192), 2 * 16),
-        ("convolutions.4", (32, 64, 192), 9 * 16 * 32),
-        ("convolutions.5", (32, 32, 96), 0),
-        ("convolutions.6", (32, 32, 96), 2 * 32),
-        ("convolutions.8", (64, 32, 96), 9 * 32 * 64),
-        ("convolutions.9", (64, 16, 48), 0),
-        ("convolutions.10", (64, 16, 48), 2 * 64),
-        ("convolutions.12", (128, 16, 48), 9 * 64 * 128),
-        ("convolutions.13", (128, 8, 24), 0),
-        ("convolutions.14", (128, 8, 24), 2 * 128),
-        ("recurrent", (24, 128), GRU),
+        *((f"trunk.{layer}", shape, n) for layer, shape, n in RECURRENT),
         ("head", (16,), 4 * 64 * 16 + 16),
     ],
     "fusion_cnn": [
@@ -135,7 +138,7 @@ def test_layers_and_parameters_are_the_ones_worked_by_hand_and_documented(name):
 
     def note(layer):
         return lambda module, args, output: shapes.update(
-            {layer: (output[0] if layer == "recurrent" else output).shape}
+            {layer: (output[0] if isinstance(module, torch.nn.GRU) else output).shape}
         )
 
     layers = dict(model.named_modules())

@@ -128,7 +128,7 @@ def test_transposed_and_exchanged_inputs_are_refused(name):
         ("mel_cnn", "convolutions", ["mel"]),
         ("mfcc_cnn", "convolutions", ["mfcc"]),
         ("stacked_cnn", "convolutions", ["mel", "mfcc"]),
-        ("crnn", "convolutions", ["mel"]),
+        ("crnn", "trunk", ["mel"]),
         ("fusion_cnn", "mel", ["mel"]),
         ("fusion_cnn", "mfcc", ["mfcc"]),
         ("short_chunk_resnet", "trunk", ["mel"]),

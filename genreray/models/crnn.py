@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from genreray.dimensions import Choice, Space
 from genreray.features import FeatureConfig
-from genreray.models.base import Family, check_crop, check_image, check_layers, check_odd
+from genreray.models.base import Family, check_image, check_layers, check_odd
 from genreray.models.pooled import RECIPE, SEARCHED, Pooled, PooledConfig, mean_and_max
+from genreray.models.recurrent import RecurrentTrunk
 from genreray.models.standardise import Standardise
 
 
@@ -37,21 +38,21 @@ class Crnn(Pooled):
 
     Of mel 128 x 385 and for 16 genres:
 
-        convolutions.0    16 x 128 x 385       144
-        convolutions.1    16 x 64 x 192          0
-        convolutions.2    16 x 64 x 192         32
-        convolutions.4    32 x 64 x 192      4,608
-        convolutions.5    32 x 32 x 96           0
-        convolutions.6    32 x 32 x 96          64
-        convolutions.8    64 x 32 x 96      18,432
-        convolutions.9    64 x 16 x 48           0
-        convolutions.10   64 x 16 x 48         128
-        convolutions.12   128 x 16 x 48     73,728
-        convolutions.13   128 x 8 x 24           0
-        convolutions.14   128 x 8 x 24         256
-        recurrent         24 x 128         418,560
-        head              16                 4,112
-        in all                             520,064
+        trunk.convolutions.0  16 x 128 x 385         144
+        trunk.convolutions.1  16 x 64 x 192            0
+        trunk.convolutions.2  16 x 64 x 192           32
+        trunk.convolutions.4  32 x 64 x 192        4,608
+        trunk.convolutions.5  32 x 32 x 96             0
+        trunk.convolutions.6  32 x 32 x 96            64
+        trunk.convolutions.8  64 x 32 x 96        18,432
+        trunk.convolutions.9  64 x 16 x 48             0
+        trunk.convolutions.10 64 x 16 x 48           128
+        trunk.convolutions.12 128 x 16 x 48       73,728
+        trunk.convolutions.13 128 x 8 x 24             0
+        trunk.convolutions.14 128 x 8 x 24           256
+        trunk.recurrent       24 x 128           418,560
+        head                  16                   4,112
+        in all                                   520,064
 
     The GRU reads in both directions; what is pooled, mean and maximum over time, are its states. After Choi et al.
     2017, "Convolutional recurrent neural networks for music classification".
@@ -62,32 +63,22 @@ class Crnn(Pooled):
     def __init__(self, config: CrnnConfig, features: FeatureConfig, crop_frames: int, n_genres: int) -> None:
         super().__init__()
         self.image_shape = (features.n_mels, crop_frames)
-        shrink = config.pool_size ** len(config.filters)
-        check_crop(self.image_shape, (shrink, 2 * shrink))  # two frames are left, as norms need more than one value
         self.standardise = nn.ModuleDict({"mel": Standardise(features.n_mels)})
-        layers: list[nn.Module] = []
-        for n_in, n_out in zip((1, *config.filters), config.filters, strict=False):
-            layers += [
-                nn.Conv2d(n_in, n_out, config.kernel_size, padding=config.kernel_size // 2, bias=False),
-                nn.MaxPool2d(config.pool_size),  # before the norm, which on the whole maps takes as long as all else
-                nn.BatchNorm2d(n_out),
-                nn.ReLU(),
-            ]
-        self.convolutions = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(config.dropout)
-        n_values = config.filters[-1] * (features.n_mels // shrink)
-        self.recurrent = nn.GRU(n_values, config.recurrent, batch_first=True, bidirectional=True)
+        self.trunk = RecurrentTrunk(
+            config.filters,
+            config.recurrent,
+            self.image_shape,
+            kernel_size=config.kernel_size,
+            pool_size=config.pool_size,
+            dropout=config.dropout,
+        )
         self.embedding_size = 2 * 2 * config.recurrent  # two directions, mean and maximum
         self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(self.embedding_size, n_genres))
 
     def embed(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map {"mel": uint8 [n, n_mels, crop_frames]} to the pooled states, [n, 4 * recurrent]."""
         check_image(inputs["mel"], self.image_shape)
-        image = self.standardise["mel"](inputs["mel"]).unsqueeze(1)  # [n, 1, n_mels, crop_frames]
-        maps = self.convolutions(image)  # [n, filters[-1], n_mels / 16, crop_frames / 16]
-        steps = self.dropout(maps.flatten(1, 2).transpose(1, 2))  # [n, crop_frames / 16, values]
-        states, _ = self.recurrent(steps)  # [n, crop_frames / 16, 2 * recurrent]
-        return mean_and_max(states.transpose(1, 2))
+        return mean_and_max(self.trunk(self.standardise["mel"](inputs["mel"]).unsqueeze(1)))
 
 
 SPACE: Space = {
