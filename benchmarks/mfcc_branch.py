@@ -1,6 +1,6 @@
 """fusion_cnn's branch for the MFCC by itself, for what fusion adds to it: `--models benchmarks.mfcc_branch`.
 
-The other branch by itself is short_chunk_resnet.
+The other branches by themselves are short_chunk_resnet and crnn.
 """
 
 from torch import Tensor, nn

@@ -33,11 +33,15 @@ def inputs_of(model: GenreModel, n: int = 8, **where: object) -> dict[str, torch
     return {name: everything[name] for name in model.inputs}
 
 
+def dropouts(config: type[ModelConfig]) -> list[str]:
+    """The fields of a configuration that say how much is dropped."""
+    return [field.name for field in dataclasses.fields(config) if field.name.endswith("dropout")]
+
+
 def without_dropout(name: str, **values: object) -> ModelConfig:
     """A family's configuration with nothing left to chance but the first weights."""
     config = models.family(name).config
-    names = {field.name for field in dataclasses.fields(config)}
-    return config(**({"dropout": 0.0} if "dropout" in names else {}), **values)
+    return config(**dict.fromkeys(dropouts(config), 0.0), **values)
 
 
 def loss_of(model: GenreModel, inputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 from golden import make_loss_curves as golden
-from networks import FRAMES, NETWORKS, SMALL, inputs_of, loss_of, made_up, network, standardised, without_dropout
+from networks import (
+    FRAMES,
+    NETWORKS,
+    SMALL,
+    dropouts,
+    inputs_of,
+    loss_of,
+    made_up,
+    network,
+    standardised,
+    without_dropout,
+)
 
 from genreray import checkpoint, models
 from genreray.checkpoint import Settings
@@ -56,9 +67,9 @@ def last_layer(head):
     """The one linear layer that a head is once it is trained: of several branches, with weights of their own."""
     if not isinstance(head, LateFusion):
         return head[-1].weight, head[-1].bias
-    both = list(zip(head.weights, head.branches, strict=True))
-    weight = torch.cat([share * branch.weight for share, branch in both], dim=1)
-    return weight, torch.stack([share * branch.bias for share, branch in both]).sum(0)
+    layers = [(share, branch[-1]) for share, branch in zip(head.weights, head.branches, strict=True)]
+    weight = torch.cat([share * layer.weight for share, layer in layers], dim=1)
+    return weight, torch.stack([share * layer.bias for share, layer in layers]).sum(0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -129,7 +140,8 @@ def test_transposed_and_exchanged_inputs_are_refused(name):
         ("mfcc_cnn", "convolutions", ["mfcc"]),
         ("stacked_cnn", "convolutions", ["mel", "mfcc"]),
         ("crnn", "trunk", ["mel"]),
-        ("fusion_cnn", "mel", ["mel"]),
+        ("fusion_cnn", "residual", ["mel"]),
+        ("fusion_cnn", "recurrent", ["mel"]),
         ("fusion_cnn", "mfcc", ["mfcc"]),
         ("short_chunk_resnet", "trunk", ["mel"]),
         ("short_chunk_resnet_small", "trunk", ["mel"]),
@@ -222,6 +234,11 @@ def test_impossible_settings_are_named(name):
                 config(**{field: ()})
 
 
+def test_a_weight_beyond_all_numbers_is_named():
+    with pytest.raises(UserError, match=r"^mfcc weight is inf: give 0 or more$"):
+        models.family("fusion_cnn").config(mfcc_weight=float("inf"))
+
+
 def test_layers_are_whole_numbers():
     config = models.family("mel_cnn").config()
     check_layers(config, "filters", "kernel_size")
@@ -229,21 +246,33 @@ def test_layers_are_whole_numbers():
         dataclasses.replace(config, kernel_size=4)
 
 
-def test_each_branch_learns_as_if_it_were_alone_and_the_weights_from_the_sum():
+@pytest.mark.parametrize(
+    ("number", "branch", "system"),
+    [(0, "residual", "short_chunk_resnet"), (1, "recurrent", "crnn"), (2, "mfcc", "benchmarks.mfcc_branch")],
+)
+def test_each_branch_learns_as_if_it_were_alone(number, branch, system):
     model = network("fusion_cnn", without_dropout("fusion_cnn")).train()
-    alone = models.build("benchmarks.mfcc_branch", without_dropout("fusion_cnn"), SMALL, FRAMES, 4)
-    alone.standardise["mfcc"].load_state_dict(model.standardise["mfcc"].state_dict())
-    alone.trunk.load_state_dict(model.mfcc.state_dict())
-    alone.head[-1].load_state_dict(model.head.branches[1].state_dict())
+    alone = models.build(system, without_dropout(system), SMALL, FRAMES, 4)
+    for name, standardise in alone.standardise.items():
+        standardise.load_state_dict(model.standardise[name].state_dict())
+    trunk, head = model.get_submodule(branch), model.head.branches[number]
+    alone.trunk.load_state_dict(trunk.state_dict())
+    alone.head.load_state_dict(head.state_dict())
     inputs = inputs_of(model)
     loss_of(model, inputs, LABELS).backward()
-    loss_of(alone.train(), {"mfcc": inputs["mfcc"]}, LABELS).backward()
-    for ours, theirs in zip(model.mfcc.parameters(), alone.trunk.parameters(), strict=True):
+    loss_of(alone.train(), {name: inputs[name] for name in alone.inputs}, LABELS).backward()
+    for ours, theirs in zip(trunk.parameters(), alone.trunk.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
-    torch.testing.assert_close(model.head.branches[1].weight.grad, alone.head[-1].weight.grad)
-    joint, *own = model(inputs).unbind(1)
-    weights = model.head.weights.tolist()
-    torch.testing.assert_close(joint, weights[0] * own[0] + weights[1] * own[1])
+    torch.testing.assert_close(head[-1].weight.grad, alone.head[-1].weight.grad)
+
+
+def test_the_answer_is_the_weighted_mean_of_the_branches_in_training_and_after_it():
+    model = network("fusion_cnn", without_dropout("fusion_cnn", mfcc_weight=0.5)).train()
+    inputs = inputs_of(model)
+    joint, residual, recurrent, mfcc = model(inputs).unbind(1)
+    torch.testing.assert_close(joint, 0.4 * residual + 0.4 * recurrent + 0.2 * mfcc)
+    residual, recurrent, mfcc = model.eval().head.own(model.embed(inputs)).unbind(1)
+    torch.testing.assert_close(model(inputs), 0.4 * residual + 0.4 * recurrent + 0.2 * mfcc)
 
 
 def test_maps_are_pooled_to_their_mean_and_maximum_over_time():
@@ -256,5 +285,6 @@ def test_maps_are_pooled_to_their_mean_and_maximum_over_time():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_last_layer_has_the_configurations_dropout(name):
-    model = network(name, models.family(name).config(dropout=0.4))
-    assert [layer.p for layer in model.head.modules() if isinstance(layer, torch.nn.Dropout)] == [0.4]
+    config = models.family(name).config
+    model = network(name, config(**dict.fromkeys(dropouts(config), 0.4)))
+    assert {layer.p for layer in model.head.modules() if isinstance(layer, torch.nn.Dropout)} == {0.4}

@@ -86,5 +86,5 @@ def test_the_mfcc_branch_alone_is_that_of_fusion_cnn():
     fusion = network("fusion_cnn")
     alone = models.build("benchmarks.mfcc_branch", mfcc_branch.FAMILY.config(), SMALL, CROP, 4)
     assert [p.shape for p in alone.trunk.parameters()] == [p.shape for p in fusion.mfcc.parameters()]
-    assert alone.embedding_size == fusion.head.sizes[1]
+    assert alone.embedding_size == fusion.head.sizes[2]
     assert alone.eval()(inputs_of(alone)).shape == (8, 4)
