@@ -4,7 +4,8 @@
 
 The table has track_id, genre, split (training, validation, test; null: left out) and spectrogram: uint8 [128, frames],
 grey, low frequencies first. It stands in for the log-mel, and the DCT of its columns for the MFCC. What is chosen is
-chosen on validation: scores on test are only shown with --test. Each trial is kept in RESULTS, and not done again.
+chosen on validation: scores on test are only shown with --test. Each trial is kept in RESULTS, and not done again. A
+network that joins branches is scored beside each of them, by the branch's own logits in the same run.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.fft
@@ -26,7 +28,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from genreray import loop, metrics, models, parts, tables
+from benchmarks import branches
+from benchmarks.branches import Branch, Difference
+from genreray import calibration, loop, metrics, models, parts, tables
 from genreray.checkpoint import Settings
 from genreray.errors import Status, UserError
 from genreray.features import FeatureConfig
@@ -70,6 +74,7 @@ class Trial:
     probabilities: dict[str, list[list[float]]]  # by split
     best_epoch: int
     seconds: float
+    branches: dict[str, dict[str, list[list[float]]]] = dataclasses.field(default_factory=dict)  # by branch, as above
 
 
 def main(options: Quality) -> int:
@@ -205,10 +210,20 @@ def _train(features: FeatureSet, settings: Settings, recipe: TrainingConfig) -> 
     probabilities = {
         split: _predict(trainer.network, open_split(split), settings, best["temperature"]) for split in _SPLITS[1:]
     }
-    return Trial(probabilities, best["epoch"], seconds)
+    own = {name: _own(branch, open_split, settings) for name, branch in branches.of(trainer.network).items()}
+    return Trial(probabilities, best["epoch"], seconds, own)
 
 
-def _predict(network: GenreModel, opened: Any, settings: Settings, temperature: float) -> list[list[float]]:
+def _own(branch: Branch, open_split: Any, settings: Settings) -> dict[str, list[list[float]]]:
+    """Return a branch's probabilities by split, with a temperature of its own, as it would have alone."""
+    clips = open_split("validation")(branch.inputs).whole()
+    crops, n_crops = settings.crop_frames, settings.n_crops
+    logits = loop.crop_logits(branch, clips, crop_frames=crops, n_crops=n_crops, device=torch.device("cpu"))
+    temperature = calibration.fit_temperature(logits, clips.labels)
+    return {split: _predict(branch, open_split(split), settings, temperature) for split in _SPLITS[1:]}
+
+
+def _predict(network: GenreModel | Branch, opened: Any, settings: Settings, temperature: float) -> list[list[float]]:
     found = [
         loop.predict(
             network,
@@ -224,15 +239,15 @@ def _predict(network: GenreModel, opened: Any, settings: Settings, temperature: 
     return probabilities
 
 
-def _scores(trials: Sequence[Trial], features: FeatureSet, genres: list[str], split: str) -> list[metrics.Scores]:
+def _labels(features: FeatureSet, genres: list[str], split: str) -> npt.NDArray[np.int64]:
     # A source yields its clips in the order of their ids.
     rows = features.usable(split).sort_by("track_id")
-    labels = np.array([genres.index(genre) for genre in rows.column("genre").to_pylist()])
-    return [metrics.evaluate(np.array(trial.probabilities[split]), labels, genres, resamples=1) for trial in trials]
+    return np.array([genres.index(genre) for genre in rows.column("genre").to_pylist()])
 
 
 def _shown(trials: Sequence[Trial], features: FeatureSet, genres: list[str], split: str) -> str:
-    scores = _scores(trials, features, genres, split)
+    labels = _labels(features, genres, split)
+    scores = [metrics.evaluate(np.array(trial.probabilities[split]), labels, genres, resamples=1) for trial in trials]
     accuracies = [score.accuracy for score in scores]
     deviation = f" ±{statistics.stdev(accuracies):.3f}" if len(accuracies) > 1 else ""
     f1, loss = (statistics.mean(getattr(score, name) for score in scores) for name in ("macro_f1", "log_loss"))
@@ -243,16 +258,26 @@ def _table(found: dict[str, list[Trial]], features: FeatureSet, genres: list[str
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("system", "seeds", *splits, "best epoch", "training"):
         table.add_column(column)
+
+    def add(name: str, trials: Sequence[Trial], *more: str) -> None:
+        shown = [_shown(trials, features, genres, split) for split in splits]
+        table.add_row(name, str(len(trials)), *shown, *more)
+        if len(trials) > 1:
+            mean = {split: np.mean([trial.probabilities[split] for trial in trials], 0).tolist() for split in splits}
+            shown = [_shown([Trial(mean, 0, 0.0)], features, genres, split) for split in splits]
+            table.add_row(f"{name}, seeds averaged", str(len(trials)), *shown)
+
     for name, trials in found.items():
         epoch = statistics.mean(trial.best_epoch for trial in trials)
         seconds = statistics.mean(trial.seconds for trial in trials)
-        shown = [_shown(trials, features, genres, split) for split in splits]
-        table.add_row(name, str(len(trials)), *shown, f"{epoch:.0f}", f"{seconds:.0f} s")
-        if len(trials) > 1:
-            mean = {split: np.mean([trial.probabilities[split] for trial in trials], 0).tolist() for split in splits}
-            together = Trial(mean, 0, 0.0)
-            shown = [_shown([together], features, genres, split) for split in splits]
-            table.add_row(f"{name}, seeds averaged", str(len(trials)), *shown, "", "")
+        add(name, trials, f"{epoch:.0f}", f"{seconds:.0f} s")
+        for branch in trials[0].branches:
+            own = [dataclasses.replace(trial, probabilities=trial.branches[branch]) for trial in trials]
+            add(f"its {branch} branch", own)
+            both = ([[trial.probabilities[split] for trial in side] for side in (trials, own)] for split in splits)
+            labels = (_labels(features, genres, split) for split in splits)
+            more = [str(Difference.of(*pair, truth)) for pair, truth in zip(both, labels, strict=True)]
+            table.add_row(f"{name} less its {branch} branch", str(len(trials)), *more)
     return table
 
 

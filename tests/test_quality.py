@@ -6,13 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from networks import FRAMES as CROP
 from networks import SMALL, inputs_of, network
 
-from benchmarks import mfcc_branch, quality
+from benchmarks import branches, mfcc_branch, quality
+from benchmarks.branches import Difference
 from benchmarks.quality import Quality
 from genreray import models, parts
 from genreray.errors import UserError
+from genreray.models.pooled import mean_and_max
 
 FRAMES = 140
 GENRES = ["blues", "jazz", "rock"]
@@ -60,6 +63,46 @@ def test_every_seed_is_trained_once_and_scored_on_validation_alone(options, feat
     monkeypatch.setattr(quality, "_train", None)
     assert quality.main(dataclasses.replace(small, test=True)) == 0
     assert "test" in capsys.readouterr().out
+
+
+def test_branches_are_scored_beside_the_network_that_joins_them(options, features, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    changes = ("epochs=1", "crop_frames=64", "filters=[4, 8]", "recurrent_filters=[4, 8]", "recurrent=4")
+    small = dataclasses.replace(options, models="fusion_cnn", change=changes)
+    assert quality.main(small) == 0
+    shown = capsys.readouterr().out
+    for branch in ("residual", "recurrent", "mfcc"):
+        assert f"its {branch} branch, seeds averaged" in shown
+        assert f"fusion_cnn less its {branch} branch" in shown
+    found = quality.trial(features, GENRES, "fusion_cnn", 0, small)
+    assert [len(own[split]) for own in found.branches.values() for split in ("validation", "test")] == 3 * [9, 6]
+
+
+def test_a_branch_answers_with_its_own_logits():
+    model = network("fusion_cnn").eval()
+    inputs = inputs_of(model)
+    embeddings = model.embed(inputs).split(model.head.sizes, dim=1)
+    mel = model.standardise["mel"](inputs["mel"]).unsqueeze(1)
+    mfcc = model.standardise["mfcc"](inputs["mfcc"])
+    for (name, branch), embedding, head in zip(
+        branches.of(model).items(), embeddings, model.head.branches, strict=True
+    ):
+        seen = mfcc if name == "mfcc" else mel
+        torch.testing.assert_close(embedding, mean_and_max(model.get_submodule(name)(seen)))
+        assert torch.equal(branch(inputs), head(embedding))
+    assert branches.of(network("crnn")) == {}
+
+
+def test_a_difference_is_taken_track_by_track_and_seed_by_seed():
+    right, wrong = [0.9, 0.1], [0.1, 0.9]
+    ours = [[right, right, right, wrong], [right, right, wrong, wrong]]  # accuracies of 0.75 and 0.5
+    theirs = [[right, wrong, wrong, wrong], [right, wrong, wrong, wrong]]  # of 0.25 both
+    found = Difference.of(ours, theirs, np.zeros(4, np.int64))
+    assert found.mean == pytest.approx((0.5 + 0.25) / 2)
+    assert found.deviation == pytest.approx(0.25 / 2**0.5)
+    assert found.interval[0] == 0 < found.mean < found.interval[1] <= 1
+    assert Difference.of(ours, ours, np.zeros(4, np.int64)).interval == (0, 0)
+    assert str(Difference(0.0123, 0.01, (-0.003, 0.028))) == "+0.012 ±0.010 [-0.003, +0.028]"
 
 
 def test_a_setting_that_no_system_has_is_refused(options):
