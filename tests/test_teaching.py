@@ -18,7 +18,7 @@ from genreray import cli
 
 OURS = ("High", "Low")  # genres that the model of the beginning does not know
 SMALL_FLAGS = ("--duration", "3", "--n-mels", SMALL.n_mels, "--n-mfcc", SMALL.n_mfcc)
-TRAIN_FLAGS = ("--model", "short_chunk_resnet_small", "--crop-frames", "64", "--epochs", "8", "--batch-size", "8")
+TRAIN_FLAGS = ("--model", "short_chunk_resnet_small", "--crop-frames", "64", "--epochs", "30", "--batch-size", "8")
 
 
 def run(*argv: object) -> None:
