@@ -1,8 +1,9 @@
-"""Searches that were never run, for tests of what is made of them."""
+"""Searches that were never run, for tests of what is made of them; and a registry of few to search."""
 
 import numpy as np
 
 from genreray import models, space
+from genreray.models import Family
 from genreray.search_report import SearchReport
 from genreray.trials import Trial, TrialStatus
 
@@ -67,3 +68,8 @@ def made_up(n: int = 24, model: str = "mel_cnn", metric: str = "calibrated_loss"
         created="2026-11-23",
         versions={"genreray": "0.1.0", "optuna": "5.0.0"},
     )
+
+
+def left_with(*names: str) -> dict[str, Family]:
+    """Return the registry in which these architectures alone have settings to search."""
+    return {name: family if name in names else family._replace(space={}) for name, family in models.MODELS.items()}
