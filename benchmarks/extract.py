@@ -1,6 +1,7 @@
 """`genreray extract` on many clips: beside a plain pool with the same kernel, and beside a pool with librosa."""
 
 import dataclasses
+import math
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -37,7 +38,7 @@ _GENRERAY = "genreray extract"
 _POOL = "pool, genreray's kernel"
 _LIBROSA = "pool, librosa"
 
-_LEAST_PARTS = 3  # beside the first of each worker
+_LEAST_PARTS = 2  # beside the first of each worker, which of genreray are short ones more
 
 Apart = Callable[..., Watched]
 
@@ -128,7 +129,7 @@ def _side(
 
 def check_enough(files: int, workers: int) -> None:
     """Raise UserError where so many files make too few parts for a steady rate."""
-    if files / part_size(files, workers) < workers + _LEAST_PARTS:
+    if math.ceil(files / part_size(files, workers)) < workers + _LEAST_PARTS:
         raise UserError(f"{files} files are too few for a steady rate of {workers} workers: give more")
 
 

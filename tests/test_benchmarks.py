@@ -448,8 +448,8 @@ def test_the_steady_rate_leaves_the_start_out(tmp_path):
 
 
 def test_too_few_files_are_refused_before_anything_is_run():
-    with pytest.raises(UserError, match="4 files are too few .* 2 workers"):
-        extract.run(extract.ExtractOptions(librosa_files=4))
+    with pytest.raises(UserError, match="3 files are too few .* 2 workers"):
+        extract.run(extract.ExtractOptions(librosa_files=3))
 
 
 def test_memory_of_a_process_of_its_own_is_seen(monkeypatch):
