@@ -200,7 +200,7 @@ def test_extraction_is_compared(ray_session, tmp_path, monkeypatch):
 NAMES = peers.Peer("a pool", "pathlib", functools.partial(operator.attrgetter, "name"))  # says the names of files
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_tagging_is_compared(ray_session, tmp_path, monkeypatch):
     def once_done(is_so, function, *arguments):
         assert not is_so()
@@ -218,7 +218,7 @@ def test_tagging_is_compared(ray_session, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_tagging_is_compared_with_the_tools_that_are_there(ray_session, tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
     monkeypatch.setattr(machine, "one_thread_each", lambda: True)

@@ -62,7 +62,7 @@ def test_what_nothing_ran_for_is_what_is_left_of_the_cpus():
     assert lines["job: the whole"].values == [pytest.approx(50.0)]
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_who_takes_the_cpus_with_ray_is_seen(ray_session, tmp_path, monkeypatch):
     def here(function, *arguments):
         with looks.Looker(os.getpid()) as looker:

@@ -57,7 +57,7 @@ def test_the_stages_of_a_job_are_shown_with_their_sum_and_floor():
     assert job.claim().values == pytest.approx([1.25, 1.0])
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_the_stages_of_all_jobs_are_timed(tmp_path):
     options = stages.StagesOptions(repeats=1, block=2, answered=2, clips=1, seconds=4.0, rows=(8, 8), folder=tmp_path)
     found = stages.run(options)
