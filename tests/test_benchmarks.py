@@ -248,7 +248,7 @@ def test_other_tools_label_what_genreray_does(peer, tmp_path):
     assert len(peer.make()(tmp_path / "000000.mp3")) > 2
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_growth_is_measured(ray_session, tmp_path):
     options = growth.GrowthOptions(sizes=(2, 4, 8), jobs=("extract",), clips=1, folder=tmp_path)
     found = growth.run(options, here)
@@ -275,7 +275,7 @@ def test_the_power_at_which_work_grows_is_found(power):
     assert (start, cost, found) == (pytest.approx(12.0), pytest.approx(0.004), pytest.approx(power))
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_extraction_from_s3_is_compared(ray_session, s3, tmp_path, monkeypatch):
     @contextlib.contextmanager
     def same(latency, leave):
