@@ -28,17 +28,16 @@ _METHOD = """\
 with {cpus} CPUs, everything of Ray's included, against {cpus} processes of Python's multiprocessing with one thread
 each. These are held to the same CPUs, run at the priority that Ray gives to its workers, take blocks of as many files
 ({block}; {fewer_block} for librosa) and write the same Parquet parts. Each run is a fresh process (and a fresh Ray)
-with an empty output folder. The steady rate is the slope of the straight line fitted to files done over the times at
-which the parts were written, the first part of each worker left out, on all sides alike: what starts Ray, Python and
-the libraries is not in it; "all in all" has it. The pool with librosa does {fewer:,} of the files. Memory is the
-greatest sum, looked up every two seconds while the timed runs went, of the proportional set sizes of the driver and
-the workers."""
+with an empty output folder. The steady rate is the sum of the workers', each from the time at which its first part
+was written to that of its last, on all sides alike: what starts Ray, Python and the libraries is not in it; "all in
+all" has it. The pool with librosa does {fewer:,} of the files. Memory is of runs of their own, as looking takes time:
+the greatest sum, looked up every two seconds, of the proportional set sizes of the driver and the workers."""
 
 _GENRERAY = "genreray extract"
 _POOL = "pool, genreray's kernel"
 _LIBROSA = "pool, librosa"
 
-_LEAST_PARTS = 2  # beside the first of each worker, which of genreray are short ones more
+_LEAST_PARTS = 2  # of each worker; of genreray short ones come before them
 
 Apart = Callable[..., Watched]
 
@@ -77,8 +76,8 @@ class Run:
     watched: Watched
 
 
-def run(options: ExtractOptions, apart: Apart = watch.apart) -> Section:
-    """Return the rates and the memory of all sides; `apart` runs one of them.
+def run(options: ExtractOptions, apart: Apart = watch.apart, alone: Apart = watch.alone) -> Section:
+    """Return the rates and the memory of all sides; `apart` runs one and looks at its memory, `alone` does not.
 
     Raises UserError for too few files.
     """
@@ -89,14 +88,19 @@ def run(options: ExtractOptions, apart: Apart = watch.apart) -> Section:
         contents = material.clips(options.clips, options.seconds)
         for n in sizes:
             material.fill_folder(folder / str(n), contents, n)
+        kernel = _pool(baselines.genreray_kernel)
         sides = {
-            _GENRERAY: _side(folder, options.files, options, apart, _extract),
-            _POOL: _side(folder, options.files, options, apart, _pool(baselines.genreray_kernel)),
-            _LIBROSA: _side(folder, options.librosa_files, options, apart, _pool(baselines.librosa_kernel)),
+            _GENRERAY: _side(folder, options.files, options, alone, _extract),
+            _POOL: _side(folder, options.files, options, alone, kernel),
+            _LIBROSA: _side(folder, options.librosa_files, options, alone, _pool(baselines.librosa_kernel)),
         }
         runs = measure.interleave(sides, options.repeats)
-        many = _side(folder, options.many_files, options, apart, _extract)()
-    return _section(options, runs, many)
+        looked_at = {
+            f"{_GENRERAY}, {options.files:,} files": _side(folder, options.files, options, apart, _extract)(),
+            f"{_GENRERAY}, {options.many_files:,} files": _side(folder, options.many_files, options, apart, _extract)(),
+            f"{_POOL}, {options.files:,} files": _side(folder, options.files, options, apart, kernel)(),
+        }
+    return _section(options, runs, looked_at)
 
 
 def _extract(folder: Path, output: Path, cpus: int) -> None:
@@ -129,12 +133,12 @@ def _side(
 
 def check_enough(files: int, workers: int) -> None:
     """Raise UserError where so many files make too few parts for a steady rate."""
-    if math.ceil(files / part_size(files, workers)) < workers + _LEAST_PARTS:
+    if math.ceil(files / part_size(files, workers)) < _LEAST_PARTS * workers:
         raise UserError(f"{files} files are too few for a steady rate of {workers} workers: give more")
 
 
 def steady_rate(output: Path, n: int, workers: int) -> float:
-    """Return the files done a second once `workers` parts are there, by when the parts were written.
+    """Return the files done a second once each worker has written a part, by when the parts were written.
 
     Raises RuntimeError where not all `n` files came out well.
     """
@@ -150,7 +154,7 @@ def _statuses(part: Path) -> list[str]:
     return statuses
 
 
-def _section(options: ExtractOptions, runs: dict[str, list[Run]], many: Run) -> Section:
+def _section(options: ExtractOptions, runs: dict[str, list[Run]], looked_at: dict[str, Run]) -> Section:
     rates = {name: [run.rate for run in side] for name, side in runs.items()}
     lines = [
         Line(
@@ -158,29 +162,15 @@ def _section(options: ExtractOptions, runs: dict[str, list[Run]], many: Run) -> 
         )
         for name, values in rates.items()
     ]
-    lines.append(
-        Line(
-            f"{_GENRERAY}, {options.many_files:,} files",
-            [many.rate],
-            "files/s",
-            f"{many.watched.seconds:.0f} s all in all",
-        )
-    )
     claims = [
         Claim(f"extract: speed beside the {name}", wanted, measure.paired_ratios(rates[_GENRERAY], rates[name]))
         for name, wanted in ((_POOL, 0.9), (_LIBROSA, 1.8))
     ]
-    peaks: dict[str, list[Any]] = {
-        f"memory of {_GENRERAY}, {options.files:,} files": [run.watched.peak for run in runs[_GENRERAY]],
-        f"memory of {_GENRERAY}, {options.many_files:,} files": [many.watched.peak],
-        f"memory of the {_POOL}, {options.files:,} files": [run.watched.peak for run in runs[_POOL]],
-    }
-    if all(None not in values for values in peaks.values()):
-        lines += [Line(name, [peak / 1e6 for peak in values], "MB") for name, values in peaks.items()]
-        few = next(iter(peaks.values()))
-        growth = [many.watched.peak / peak for peak in few]
+    peaks: list[Any] = [run.watched.peak for run in looked_at.values()]
+    if None not in peaks:
+        lines += [Line(f"memory of {name}", [peak / 1e6], "MB") for name, peak in zip(looked_at, peaks, strict=True)]
         name = f"extract: memory for {options.many_files:,} files beside that for {options.files:,}"
-        claims.append(Claim(name, 1.1, growth, at_least=False))
+        claims.append(Claim(name, 1.1, [peaks[1] / peaks[0]], at_least=False))
     method = _METHOD.format(
         n=options.files,
         seconds=options.seconds,

@@ -60,8 +60,13 @@ def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) ->
 def steady_rate(times: Sequence[float], done: Sequence[int], workers: int) -> float:
     """Return what is done a second once each of `workers` has started.
 
-    `done` is how much came at each of `times`, in seconds and in their order. The rate is the slope of the straight
-    line fitted to the sum of it, the first time of each worker left out: what starts a worker is not in it.
+    `done` is how much came at each of `times`, in seconds and in their order. Workers that are equally fast come in
+    turn, so every `workers`-th time is taken to be of the same one. The rate is the sum of theirs, each from its first
+    time to its last: what starts a worker is not in it, nor that one ends before another. Raises ValueError where one
+    has fewer than two times.
     """
-    at = np.array(times[workers:])
-    return float(np.polyfit(at - at[0], np.cumsum(done)[workers:], 1)[0])
+    if len(times) < 2 * workers:
+        raise ValueError(f"{len(times)} times of {workers} workers: each needs two")
+    at, much = np.array(times), np.array(done)
+    lanes = [slice(first, None, workers) for first in range(workers)]
+    return float(sum(much[lane][1:].sum() / np.ptp(at[lane]) for lane in lanes))

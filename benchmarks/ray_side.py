@@ -24,6 +24,7 @@ def start(cpus: int, memory: int | None = None, store: int | None = None) -> Non
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # as genreray starts it, and the options
+    os.environ.setdefault("RAY_enable_metrics_collection", "false")
     options = {"logging_level": "error", "log_to_driver": False, "include_dashboard": False}
     ray.init(address="local", num_cpus=cpus, _memory=memory, object_store_memory=store, **options)
     DataContext.get_current().enable_progress_bars = False

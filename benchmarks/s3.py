@@ -17,7 +17,7 @@ _METHOD = """\
 machine's CPUs, everything of Ray's and of S3's client included: once from a folder, read from memory, and once from a
 bucket. The bucket is moto's server on this machine behind a relay that passes on every request {latency:g} ms after it
 came; these two have the other CPUs. Both sides write their parts to disk. The steady rate is taken as for extraction
-from disk: the slope over the times at which the parts were written, the first part of each worker left out."""
+from disk: of each worker from the time at which its first part was written."""
 
 _DISK = "genreray extract, from disk"
 
@@ -46,7 +46,7 @@ STANDARD = S3Options()
 QUICK = S3Options(repeats=1, files=128, clips=2, seconds=10.0)
 
 
-def run(options: S3Options, apart: Apart = watch.apart) -> Section:
+def run(options: S3Options, apart: Apart = watch.alone) -> Section:
     """Return the rates from both; `apart` runs one of them.
 
     Raises UserError for too few files.

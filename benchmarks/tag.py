@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks import command, extract, material, measure, watch
 from benchmarks.command import Options
@@ -23,10 +22,10 @@ _METHOD = """\
 `genreray tag` with an untrained {model} (the time does not depend on its weights) beside `genreray extract`, both on
 {n:,} mp3 files of {seconds:g} s (hard links to {distinct} generated clips, so read from memory) with {cpus} CPUs,
 everything of Ray's included; each run is a fresh process, a fresh Ray and an empty output folder. The steady rate is
-taken as for extraction: the slope over the times at which the parts were written, the first part of each worker left
-out. The first row is on disk when the first part of PREDICTIONS is, counted from the start of Python; the run on
-{catalog:,} tracks (hard links to the same clips in one folder) is ended then. Memory is the greatest sum, looked up
-every two seconds, of the proportional set sizes of the driver and the workers."""
+taken as for extraction: of each worker from the time at which its first part was written. The first row is on disk
+when the first part of PREDICTIONS is, counted from the start of Python; the run on {catalog:,} tracks (hard links to
+the same clips in one folder) is ended then. Memory is of runs of their own: the greatest sum, looked up every two
+seconds, of the proportional set sizes of the driver and the workers."""
 
 TAG = "genreray tag"
 _EXTRACT = "genreray extract"
@@ -72,8 +71,12 @@ class Run:
     watched: Watched
 
 
-def run(options: TagOptions, apart: Apart = watch.apart, until: Until = watch.until) -> Section:
-    """Return rates, memory and the time to the first row; `apart` runs one side, `until` as far as something is so.
+def run(
+    options: TagOptions, apart: Apart = watch.apart, alone: Apart = watch.alone, until: Until = watch.until
+) -> Section:
+    """Return rates, memory and the time to the first row.
+
+    `apart` runs one side and looks at its memory, `alone` does not; `until` runs as far as something is so.
 
     Raises UserError for too few files.
     """
@@ -85,13 +88,13 @@ def run(options: TagOptions, apart: Apart = watch.apart, until: Until = watch.un
             material.fill_folder(folder / str(n), contents, n)
         material.write_checkpoint(folder / "checkpoint", options.model)
         sides: dict[str, Callable[[], Run]] = {
-            TAG: partial(tag, folder, options.files, options.cpus, apart),
-            _EXTRACT: partial(_extract, folder, options.files, options.cpus, apart),
+            TAG: partial(tag, folder, options.files, options.cpus, alone),
+            _EXTRACT: partial(_extract, folder, options.files, options.cpus, alone),
         }
         runs = measure.interleave(sides, options.repeats)
-        many = tag(folder, options.many_files, options.cpus, apart)
+        few, many = (tag(folder, n, options.cpus, apart) for n in (options.files, options.many_files))
         first = _first_row(folder, options, until)
-    return _section(options, runs, many, first)
+    return _section(options, runs, few.watched.peak, many.watched.peak, first)
 
 
 def tag(folder: Path, n: int, cpus: int, apart: Apart) -> Run:
@@ -152,7 +155,9 @@ def lines_of(runs: Mapping[str, Sequence[Run]]) -> list[Line]:
     ]
 
 
-def _section(options: TagOptions, runs: dict[str, list[Run]], many: Run, first: float) -> Section:
+def _section(
+    options: TagOptions, runs: dict[str, list[Run]], few: float | None, many: float | None, first: float
+) -> Section:
     lines = [
         *lines_of(runs),
         Line(f"first row of {options.files:,} tracks", [run.first for run in runs[TAG]], "s"),
@@ -161,13 +166,11 @@ def _section(options: TagOptions, runs: dict[str, list[Run]], many: Run, first: 
     rates = {name: [run.rate for run in side] for name, side in runs.items()}
     claims = [Claim("tag: speed beside extraction", 0.85, measure.paired_ratios(rates[TAG], rates[_EXTRACT]))]
     claims.append(Claim(f"tag: first row of {options.catalog:,} tracks", _FIRST_ROW, [first], "s", at_least=False))
-    few: list[Any] = [run.watched.peak for run in runs[TAG]]
-    peaks = {options.files: few, options.many_files: [many.watched.peak]}
-    if None not in [*few, many.watched.peak]:
-        lines += [Line(f"memory, {n:,} files", [peak / 1e6 for peak in values], "MB") for n, values in peaks.items()]
-        growth = [many.watched.peak / peak for peak in few]
+    if few and many:
+        peaks = {options.files: few, options.many_files: many}
+        lines += [Line(f"memory, {n:,} files", [peak / 1e6], "MB") for n, peak in peaks.items()]
         what = f"tag: memory for {options.many_files:,} files beside that for {options.files:,}"
-        claims.append(Claim(what, 1.1, growth, at_least=False))
+        claims.append(Claim(what, 1.1, [many / few], at_least=False))
     method = _METHOD.format(
         model=options.model,
         n=options.files,

@@ -22,8 +22,8 @@ each, held to the same CPUs and run at the priority that Ray gives to its worker
 ({essentia}; {transformer}). Essentia's chain is MonoLoader at 22,050 Hz and, frame by frame in Python, Windowing,
 PowerSpectrum and MFCC, which gives the mel bands as well: the features alone, no model. The transformer is the Audio
 Spectrogram Transformer in its usual size, with random weights, behind `pipeline("audio-classification")` and after
-`librosa.load`; it hears the first 10.24 s. The steady rate of `tag` is taken as for extraction, that of the pools is
-the slope over the times at which files were done, the first of each process left out."""
+`librosa.load`; it hears the first 10.24 s. The steady rate of `tag` is taken as for extraction, that of the pools
+likewise, of each process from the time at which its first file was done."""
 
 _WANTED = {peers.ESSENTIA: 3.0, peers.TRANSFORMER: 50.0}  # times as fast
 
@@ -60,7 +60,7 @@ STANDARD = PeersOptions()
 QUICK = PeersOptions(repeats=1, files=192, essentia_files=8, transformer_files=4, clips=2, seconds=10.0)
 
 
-def run(options: PeersOptions, apart: Apart = watch.apart) -> Section:
+def run(options: PeersOptions, apart: Apart = watch.alone) -> Section:
     """Return the rates of all sides that can be run; `apart` runs one of them.
 
     Raises UserError for too few files.

@@ -8,9 +8,11 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _PAUSE = 2.0  # seconds between two looks: each takes some 30 ms of a CPU
 _POLL = 0.02  # seconds between two questions whether something is so
@@ -24,7 +26,7 @@ class Watched:
     """What a run took."""
 
     seconds: float  # start of the process included
-    peak: float | None  # bytes at most, of driver and workers together; None where the system does not say
+    peak: float | None  # bytes at most, of driver and workers together; None where nobody looked, or could
 
 
 def apart(function: Callable[..., None], *arguments: Any) -> Watched:
@@ -32,21 +34,41 @@ def apart(function: Callable[..., None], *arguments: Any) -> Watched:
 
     Raises RuntimeError where it fails.
     """
+    stop = threading.Event()
+    peaks: list[int] = []
+
+    def begin(pid: int) -> threading.Thread:
+        watcher = threading.Thread(target=_watch, args=(pid, stop, peaks), daemon=True)
+        watcher.start()
+        return watcher
+
+    seconds, watcher = _run(function, arguments, begin)
+    stop.set()
+    watcher.join()
+    return Watched(seconds, max(peaks, default=0) or None)
+
+
+def alone(function: Callable[..., None], *arguments: Any) -> Watched:
+    """Run `function` in a fresh process and look at nothing but the clock, so as to take no time from it.
+
+    Raises RuntimeError where it fails.
+    """
+    seconds, _ = _run(function, arguments, lambda _: None)
+    return Watched(seconds, None)
+
+
+def _run(function: Callable[..., None], arguments: Sequence[Any], begin: Callable[[int], T]) -> tuple[float, T]:
+    """Run `function` in a fresh process, of whose id `begin` is told; return the seconds and what that gave."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
     started = time.perf_counter()
     process.start()
     assert process.pid is not None
-    stop = threading.Event()
-    peaks: list[int] = []
-    watcher = threading.Thread(target=_watch, args=(process.pid, stop, peaks), daemon=True)
-    watcher.start()
+    begun = begin(process.pid)
     process.join()
     seconds = time.perf_counter() - started
-    stop.set()
-    watcher.join()
     if process.exitcode:
         raise RuntimeError(f"{function.__name__} failed with exit code {process.exitcode}")
-    return Watched(seconds, max(peaks, default=0) or None)
+    return seconds, begun
 
 
 def until(is_so: Callable[[], bool], function: Callable[..., None], *arguments: Any) -> float:

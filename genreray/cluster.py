@@ -34,6 +34,8 @@ _GROUP = "ray.io/node-group"
 # Ray Train on a Ray of one node that ends with the job: nobody takes that node away with notice, and asking one group
 # of workers how they are costs nothing, while each run waits for the next time that they are asked.
 _ALONE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+# Of a Ray that ends with the job nobody looks at the dashboard or at metrics, and they take some of the CPUs' time.
+_UNSEEN = {"RAY_enable_metrics_collection": "false"}
 
 
 def _say_nothing(_: str) -> None:
@@ -65,10 +67,9 @@ class Cluster:
         if not self.verbose:
             _quiet()
         if address == "local":
-            # Of a Ray that ends with the job nobody looks at the dashboard, and it takes some of the CPUs' time.
             options["include_dashboard"] = self.verbose
             options["object_store_memory"] = _store(self.stores)
-            for name, value in _ALONE.items():
+            for name, value in (_ALONE if self.verbose else _ALONE | _UNSEEN).items():
                 os.environ.setdefault(name, value)
         elif address != "auto":
             _check_address(address)

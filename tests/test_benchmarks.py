@@ -189,8 +189,8 @@ def test_extraction_is_compared(ray_session, tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "one_thread_each", lambda: True)
     sizes = {"files": 128, "librosa_files": 128, "many_files": 160}
     options = extract.ExtractOptions(repeats=1, clips=1, seconds=4.0, cpus=1, folder=tmp_path, **sizes)
-    found = extract.run(options, here)
-    assert [line.unit for line in found.lines] == ["files/s"] * 4 + ["MB"] * 3
+    found = extract.run(options, here, here)
+    assert [line.unit for line in found.lines] == ["files/s"] * 3 + ["MB"] * 3
     assert all(line.values[0] > 0 for line in found.lines)
     assert [claim.wanted for claim in found.claims] == [0.9, 1.8, 1.1]
     assert found.claims[0].values == [found.lines[0].values[0] / found.lines[1].values[0]]
@@ -211,7 +211,7 @@ def test_tagging_is_compared(ray_session, tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
     sizes = {"files": 20, "many_files": 24, "catalog": 8}
     options = tag_benchmark.TagOptions(repeats=1, clips=1, seconds=3.0, cpus=1, folder=tmp_path, **sizes)
-    found = tag_benchmark.run(options, here, once_done)
+    found = tag_benchmark.run(options, here, here, once_done)
     ours, extraction, *_ = found.lines
     assert [(claim.wanted, claim.at_least) for claim in found.claims] == [(0.85, True), (30.0, False), (1.1, False)]
     assert [claim.values for claim in found.claims] == [[ours.values[0] / extraction.values[0]], [2.0], [1.0]]
@@ -442,9 +442,17 @@ def test_a_failed_track_ends_the_comparison(tmp_path):
 
 
 def test_the_steady_rate_leaves_the_start_out(tmp_path):
-    write_parts(tmp_path, ["ok"] * 12, (100, 101, 111, 112, 114, 115))  # the first part of each of two workers
-    # By hand: files 2, 4, 6, 8 at 0, 1, 3, 4 s are on the line of least squares with slope 14 / 10.
-    assert extract.steady_rate(tmp_path, 12, 2) == pytest.approx(1.4)
+    write_parts(tmp_path, ["ok"] * 12, (100, 101, 111, 112, 114, 115))  # of two workers in turn
+    # By hand: one did 4 files from 100 to 114 s, the other 4 from 101 to 115 s.
+    assert extract.steady_rate(tmp_path, 12, 2) == pytest.approx(8 / 14)
+
+
+def test_the_steady_rate_is_that_of_workers_however_they_take_turns():
+    for late in (0.0, 0.1, 2.5, 4.9):  # both do 100 in 5 s, one of them later than the other
+        times = sorted(5.0 * i + start for i in range(5) for start in (0.0, late))
+        assert measure.steady_rate(times, [100] * 10, 2) == pytest.approx(40.0)
+    with pytest.raises(ValueError, match="3 times of 2 workers"):
+        measure.steady_rate([1.0, 2.0, 3.0], [1] * 3, 2)
 
 
 def test_too_few_files_are_refused_before_anything_is_run():

@@ -132,6 +132,7 @@ def test_a_ray_that_is_started_here_has_the_largest_store_of_use(
     started = {}
     monkeypatch.setattr(ray, "init", lambda **options: started.update(options))
     monkeypatch.setattr(cluster, "_ALONE", {})
+    monkeypatch.setattr(cluster, "_UNSEEN", {})
     monkeypatch.setattr(cluster, "_wait_for_cpus", lambda say: None)
     memory(free, shared)
     Cluster(stores=[size * GB for size in wanted]).connect()

@@ -95,7 +95,7 @@ def test_statuses_are_counted_most_frequent_first(folder):
 
 @pytest.mark.parametrize(
     ("n_tracks", "n_cpus", "expected"),
-    [(1, 2, 1), (166, 2, 28), (1000, 2, 167), (1000, 64, 6), (10**6, 64, 192), (3, 0, 1)],
+    [(1, 2, 1), (166, 2, 42), (1000, 2, 250), (1000, 64, 8), (10**6, 64, 256), (3, 0, 2)],
 )
 def test_a_part_is_large_where_there_is_much_to_do_for_each_cpu(n_tracks, n_cpus, expected):
     assert parts.part_size(n_tracks, n_cpus) == expected

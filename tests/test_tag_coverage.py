@@ -118,7 +118,8 @@ def test_probabilities_are_averaged_and_not_their_logarithms():
 
 
 def test_many_clips_make_small_parts():
-    assert parts.part_size(10**6, 2) == parts.part_size(10**6, 2, 2 * 30.0) == 192
+    assert parts.part_size(10**6, 2) == parts.part_size(10**6, 2, 30.0) == 256
+    assert parts.part_size(10**6, 2, 2 * 30.0) == 192
     assert parts.part_size(10**6, 2, 10 * 30.0) == 38
     assert parts.part_size(10**6, 2, 3600.0) == 3
 
