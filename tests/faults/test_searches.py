@@ -47,11 +47,11 @@ def space(tmp_path_factory):
     return str(file)
 
 
-def command(*argv: object, **environment: str) -> subprocess.Popen:
+def command(*argv: object, start: tuple[str, ...] = ("-m", "genreray.cli"), **environment: str) -> subprocess.Popen:
     everything = {**os.environ, **environment}
     everything["PYTHONPATH"] = os.pathsep.join([str(heads.ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, "-m", "genreray.cli", *map(str, argv)],
+        [sys.executable, *start, *map(str, argv)],
         env=everything,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -256,3 +256,37 @@ def test_all_architectures_end_in_one_table(ray_session, features, tmp_path, mon
     assert cli.run(argv, Console()) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("trials/*/*")}
+
+
+OF_TWO = """
+import sys
+import searches
+from genreray import cli, models
+
+if __name__ == "__main__":
+    models.MODELS = searches.left_with("mlp", "mel_cnn_shallow")
+    sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_search_of_all_architectures_that_was_interrupted_goes_on(features, tmp_path):
+    """Of two networks, so that it does not take an hour."""
+    run = tmp_path / "run"
+    argv = ["tune", features, run, "--model", "all", "--concurrent", 1, *FLAGS]
+    first = command(*argv, start=("-c", OF_TWO))
+    wait_until(lambda: epochs(run / "models" / "mel_cnn_shallow").get("0002", 0) >= 2, first)
+    first.send_signal(signal.SIGINT)
+    said, _ = first.communicate(timeout=SLOW)
+    print(f"\ninjected: SIGINT with epochs {epochs(run / 'models' / 'mel_cnn_shallow')} of the second; found:\n{said}")
+    assert first.returncode == 130, said
+    done = "genreray: interrupted after 1 of 4 trials, 1 of 2 architectures; to go on: genreray tune "
+    assert re.search(f"{done}.*--model all ", said), said
+    assert [row["name"] for row in json.loads((run / "tuned.json").read_text())["rows"]] == ["mlp"]
+    before = {path: path.stat().st_mtime_ns for path in (run / "models").glob("*/trials/*/ended.json")}
+    assert len(before) == 5
+    print(finish(command(*argv, start=("-c", OF_TWO))))
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    table = json.loads((run / "tuned.json").read_text())["rows"]
+    assert [(row["name"], row["trials"], row["failed"]) for row in table] == [("mlp", 4, 0), ("mel_cnn_shallow", 4, 0)]
+    for name in ("mlp", "mel_cnn_shallow"):
+        assert [len(trial.history) for trial in rows(run / "models" / name)] == [6] * 4
