@@ -81,7 +81,7 @@ def _run(name: str, bench: Bench) -> Section | None:
     flags = ["--quick"] if bench.quick else []
     if name == "kernel" and bench.audio is not None:
         flags += ["--audio", str(bench.audio)]
-    if name == "tag_peers" and bench.extra is not None:
+    if name in ("kernel", "tag_peers") and bench.extra is not None:
         flags += ["--extra", str(bench.extra)]
     if name == "search" and bench.spectrograms is not None:
         flags += ["--spectrograms", str(bench.spectrograms)]

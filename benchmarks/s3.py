@@ -4,6 +4,7 @@ import dataclasses
 import os
 import statistics
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,8 +91,9 @@ def run(options: S3Options, apart: Apart = watch.alone) -> Section:
 def _run(music: str, port: int, folder: str, options: S3Options, apart: Apart) -> Run:
     with tempfile.TemporaryDirectory(dir=folder) as output:
         features = Path(output) / "features"
+        started = time.time()
         watched = apart(_extract, music, features, options.cpus, port)
-        return Run(extract.steady_rate(features, options.files, options.cpus), watched)
+        return extract.found(features, options.files, options.cpus, started, watched)
 
 
 def _extract(music: str, features: Path, cpus: int, port: int) -> None:

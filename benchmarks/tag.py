@@ -10,9 +10,8 @@ from pathlib import Path
 
 from benchmarks import command, extract, material, measure, watch
 from benchmarks.command import Options
-from benchmarks.extract import Apart
+from benchmarks.extract import Apart, Run
 from benchmarks.results import Claim, Line, Section
-from benchmarks.watch import Watched
 from genreray.predictions import PREDICTIONS_FOLDER
 
 # Ray, and what imports it, is imported in the functions that need it: the processes of peers' pools import this module
@@ -62,15 +61,6 @@ STANDARD = TagOptions()
 QUICK = TagOptions(repeats=1, files=256, many_files=512, catalog=2_000, clips=2, seconds=10.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run of one side."""
-
-    rate: float  # steady, files/s
-    first: float  # seconds to the first part
-    watched: Watched
-
-
 def run(
     options: TagOptions, apart: Apart = watch.apart, alone: Apart = watch.alone, until: Until = watch.until
 ) -> Section:
@@ -103,7 +93,7 @@ def tag(folder: Path, n: int, cpus: int, apart: Apart) -> Run:
         output = Path(name) / "tags"
         started = time.time()
         watched = apart(_run_tag, folder / str(n), output, folder / "checkpoint", cpus)
-        return _found(output / PREDICTIONS_FOLDER, n, cpus, started, watched)
+        return extract.found(output / PREDICTIONS_FOLDER, n, cpus, started, watched)
 
 
 def _extract(folder: Path, n: int, cpus: int, apart: Apart) -> Run:
@@ -111,12 +101,7 @@ def _extract(folder: Path, n: int, cpus: int, apart: Apart) -> Run:
         output = Path(name) / "features"
         started = time.time()
         watched = apart(_run_extract, folder / str(n), output, cpus)
-        return _found(output, n, cpus, started, watched)
-
-
-def _found(parts: Path, n: int, cpus: int, started: float, watched: Watched) -> Run:
-    first = min(path.stat().st_mtime_ns for path in parts.iterdir()) / 1e9 - started
-    return Run(extract.steady_rate(parts, n, cpus), first, watched)
+        return extract.found(output, n, cpus, started, watched)
 
 
 def _first_row(folder: Path, options: TagOptions, until: Until) -> float:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from benchmarks import command, extract, material, measure, peers, tag, watch
 from benchmarks.command import Options
-from benchmarks.extract import Apart
+from benchmarks.extract import Apart, Run
 from benchmarks.peers import Peer
 from benchmarks.results import Claim, Line, Section
-from benchmarks.tag import TAG, Run
+from benchmarks.tag import TAG
 
 _METHOD = """\
 `genreray tag` with an untrained {model} on {n:,} mp3 files of {seconds:g} s (hard links to {distinct} generated clips)
