@@ -66,6 +66,7 @@ def extract(
         cluster=cluster,
         progress=progress,
         block_size=block_size,
+        seconds=config.duration,
         retry_failed=retry_failed,
     )
 

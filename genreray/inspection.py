@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from genreray import checkpoint, dataset, hierarchy, loop, spread, storage, tables, track
+from genreray import checkpoint, dataset, hierarchy, loop, scoring, spread, storage, tables, track
 from genreray.checkpoint import Checkpoint, Settings
 from genreray.dataset import Clips
 from genreray.errors import Status, TrackError, UserError
@@ -97,7 +97,7 @@ def inspect(
         *of_model,
         columns["status"],
         clips=seen,
-        probabilities=_probabilities(trained, clips),
+        probabilities=_probabilities(trained, rows),
         starts=(starts + np.array([clip.start for clip in seen])[:, None]).ravel(),
         windows=windows,
     )
@@ -108,19 +108,10 @@ def _seen(row: track.Columns, settings: Settings) -> SeenClip:
     return SeenClip(row["start"], row["duration"], mel, row["mel_ref"])
 
 
-def _probabilities(trained: Checkpoint, clips: Clips) -> dict[str, float]:
-    settings = trained.settings
-    of_clips = loop.predict(
-        trained.model,
-        clips,
-        crop_frames=settings.crop_frames,
-        n_crops=settings.n_crops,
-        device=_CPU,
-        temperature=settings.temperature,
-        hierarchy=settings.hierarchy(),
-    ).numpy()
-    found = spread.mean(of_clips, np.array([len(clips)]))[0].tolist()
-    ranked = sorted(zip(settings.genres, found, strict=True), key=lambda item: -item[1])
+def _probabilities(trained: Checkpoint, rows: pa.Table) -> dict[str, float]:
+    of_clips, _ = scoring.score(rows, trained, _CPU)
+    found = spread.mean(of_clips, np.array([len(rows)]))[0].tolist()
+    ranked = sorted(zip(trained.settings.genres, found, strict=True), key=lambda item: -item[1])
     return dict(ranked)
 
 

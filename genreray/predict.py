@@ -3,24 +3,18 @@
 import functools
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
 import torch
-from numpy.typing import NDArray
 
-from genreray import checkpoint, dataset, labels, loop, predictions, spread, tables
+from genreray import checkpoint, dataset, labels, predictions, scoring, spread, tables
 from genreray.checkpoint import Checkpoint
 from genreray.cluster import Cluster, Gpu, may_grow, n_gpus, wants_gpu
 from genreray.errors import Status, UserError
 from genreray.featureset import FeatureSet
 from genreray.feed import row_dataset
 from genreray.progress import Progress
-
-# Clips scored at a time. On CPUs the maps of few stay in the cache, and in memory that is not asked of the system anew:
-# mel_cnn takes 7 ms for a clip, in batches of 32 clips 11 ms.
-_BATCHES = {"cpu": 4, "cuda": 32}
 
 
 def predict(
@@ -140,34 +134,17 @@ def predict_rows(
     settings = trained.settings
     clips, counts = spread.clips_of(rows)
     hierarchy = settings.hierarchy()
-    how: dict[str, Any] = {
-        "crop_frames": settings.crop_frames,
-        "n_crops": settings.n_crops,
-        "device": device,
-        "temperature": settings.temperature,
-        "hierarchy": None if hierarchy is None else hierarchy.to(device),
-    }
-    of_clips: list[NDArray[np.float32]] = []
-    embeddings: list[NDArray[np.float32]] = []
-    size = _BATCHES[device.type]
-    for i in range(0, len(clips), size):
-        batch = dataset.from_table(clips.slice(i, size), trained.model.inputs, settings.features, settings.genres)
-        if embedding:
-            probabilities, embedded = loop.predict_and_embed(trained.model, batch, **how)
-            embeddings.append(embedded.cpu().numpy())
-        else:
-            probabilities = loop.predict(trained.model, batch, **how)
-        of_clips.append(probabilities.cpu().numpy())
+    of_clips, embeddings = scoring.score(clips, trained, device, embedding)
     found: list[dict[str, Any]] = []
-    if of_clips:
-        values = spread.mean(np.concatenate(of_clips), counts)
+    if len(of_clips):
+        values = spread.mean(of_clips, counts)
         if hierarchy is None:
             found = predictions.of_one_genre(values, settings.genres, top_k)
         else:
             found = predictions.of_several_genres(values, settings.genres, settings.thresholds, hierarchy, to_score)
         more: dict[str, list[Any]] = {"n_clips": counts.tolist()}
-        if embedding:
-            more["embedding"] = spread.mean(np.concatenate(embeddings), counts).tolist()
+        if embeddings is not None:
+            more["embedding"] = spread.mean(embeddings, counts).tolist()
         found = [{**answer, **{name: of[i] for name, of in more.items()}} for i, answer in enumerate(found)]
     of_files = all(field.name in rows.schema.names for field in tables.FILE_STAMP)
     return _joined(rows, found, settings, tables.predictions(embedding, to_score, of_files))

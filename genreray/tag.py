@@ -63,15 +63,7 @@ def tag(
     view = wanted.view(settings.genres, _shown(top_k, settings), settings.tree or {})
     _check_output(tags_uri)
     wanted.check(catalog, tags_uri)
-    metadata = {
-        "table": "predictions",
-        "checkpoint": checkpoint.fingerprint(checkpoint_uri),
-        "genres": settings.genres,
-        "tree": settings.tree,
-        "coverage": coverage,
-        "embedding": embedding,
-    }
-    schema = tables.with_metadata(tables.predictions(embedding, of_files=True), metadata)
+    schema = _schema(checkpoint_uri, settings, coverage, embedding)
     output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), schema)
 
     def stages(rows: "ray.data.Dataset") -> "ray.data.Dataset":
@@ -105,6 +97,19 @@ def _settings(checkpoint_uri: str, model: str | None) -> checkpoint.Settings:
             "train without --fma-features"
         )
     return settings
+
+
+def _schema(checkpoint_uri: str, settings: checkpoint.Settings, coverage: int, embedding: bool) -> pa.Schema:
+    """Return the columns of PREDICTIONS, and in their metadata what made them."""
+    metadata = {
+        "table": "predictions",
+        "checkpoint": checkpoint.fingerprint(checkpoint_uri),
+        "genres": settings.genres,
+        "tree": settings.tree,
+        "coverage": coverage,
+        "embedding": embedding,
+    }
+    return tables.with_metadata(tables.predictions(embedding, of_files=True), metadata)
 
 
 def _shown(top_k: int | None, settings: checkpoint.Settings) -> int | None:

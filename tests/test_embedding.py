@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +42,17 @@ def trained(folder, name):
         model.fit(clips.inputs, clips.labels, 0)
     checkpoint.save(str(folder), model, settings)
     return str(folder)
+
+
+@pytest.mark.parametrize("name", ["mel_cnn", "mfcc_cnn", "fusion_cnn", "mlp"])
+def test_what_is_said_of_a_track_does_not_depend_on_those_that_are_done_with_it(tmp_path, name):
+    """To the bit: a job that was interrupted does other tracks together than one that was not."""
+    loaded = checkpoint.load(trained(tmp_path, name))
+    table = pa.Table.from_pylist(feature_rows(26), schema=tables.FEATURES)
+    whole = predict_rows(table, loaded, 3, CPU, embedding=True)
+    for cuts in ([0, 1, 3, 8], [0, 5, 11], [0, 2]):
+        blocks = [table.slice(a, b - a) for a, b in itertools.pairwise([*cuts, len(table)])]
+        assert pa.concat_tables(predict_rows(block, loaded, 3, CPU, embedding=True) for block in blocks).equals(whole)
 
 
 @pytest.mark.parametrize("name", ["mel_cnn", "crnn", "fusion_cnn", "mlp", "svm"])

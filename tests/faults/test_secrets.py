@@ -76,7 +76,7 @@ def test_credentials_are_in_no_log_no_output_and_no_error(s3, bucket, credential
 
     # Denied in the middle, in words that hold them all: to tasks that read and write, and to Ray Train.
     for job, folder, n in (
-        (["tag", manifest, tags, "--checkpoint", run], tags, 1),
+        (["tag", manifest, tags, "--checkpoint", run], tags, 3),  # by when all workers have begun
         (["train", features, f"{bucket}/other", "--epochs", "40", *SMALL], f"{bucket}/other/training", 3),
     ):
         with started(*job, "--verbose") as command:
