@@ -112,7 +112,7 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_item(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_item(item)}" for name, item in value.items()) or "none"
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 

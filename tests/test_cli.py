@@ -231,6 +231,8 @@ def test_the_last_screen_shows_small_numbers_too():
         console
     )
     assert "settings  rate 0.000599, l2 1e-06, mixup 0.000, loss 1.250" in console.file.getvalue()
+    Summary("untag", "out", 1.0, {}, {"files": {}}).show(console)
+    assert "files   none\n" in console.file.getvalue()
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault():

@@ -110,6 +110,17 @@ def test_choices_made_by_keys_come_back_as_a_manifest(page, tags, tmp_path):
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
 
 
+def test_the_arrow_that_is_shown_begins_the_list_once_it_is_seen(page):
+    page.set_viewport_size({"width": 1100, "height": 400})
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".row:focus").count() == 0
+    page.locator(".row").first.scroll_into_view_if_needed()
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".row:focus .name").text_content() == HOSTILE[0].rpartition("/")[2]
+    page.keyboard.press("1")
+    assert page.text_content("#count").startswith("1 of ")
+
+
 def test_choices_outlive_a_reload_and_another_page(page, tags, tmp_path):
     page.keyboard.press("j")
     page.keyboard.press("2")

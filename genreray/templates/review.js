@@ -255,6 +255,12 @@
     n: (i) => open(i),
   };
 
+  // Above the list the arrow scrolls, as everywhere.
+  function is_seen(i) {
+    const place = rows[i]?.element.getBoundingClientRect();
+    return place !== undefined && place.top < innerHeight && place.bottom > 0;
+  }
+
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     const { target, key } = event;
@@ -270,7 +276,7 @@
     if (target.matches("button") && key === " ") return; // presses it
     const best = tracks[current]?.best[key - 1];
     if (is_outside) {
-      if (!["j", "k", "u"].includes(key)) return;
+      if (!["j", "k", "u"].includes(key) && !(key === "ArrowDown" && is_seen(Math.max(0, current)))) return;
       go(current >= 0 ? current : Math.max(0, next_without(-1)));
     } else if (best) {
       decide(current, best[0]);

@@ -86,7 +86,8 @@ def test_credentials_are_in_no_log_no_output_and_no_error(s3, bucket, credential
         texts[f"what {job[0]} said when it was denied"] = said
         (line,) = (line for line in said.decode().splitlines() if line.startswith("genreray: "))
         print(f"\ninjected: {injected['AccessDenied']} answers with credentials in them; found: {line}")
-        assert "denied to *** *** ***" in line
+        # An answer to HEAD has no words: where that is the first to be denied, the library's own are all there is.
+        assert "denied to *** *** ***" in line or line.endswith("cannot be looked at: Forbidden")
 
     texts |= contents(logs) | contents(tmp_path)
     shown = [text for text in texts.values() if b"Traceback" in text and b"denied to *** *** ***" in text]
