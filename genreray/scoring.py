@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from genreray import dataset, loop
 from genreray.checkpoint import Checkpoint
@@ -13,6 +14,7 @@ from genreray.checkpoint import Checkpoint
 # Clips scored at a time. On CPUs the maps of few stay in the cache, and in memory that is not asked of the system anew:
 # mel_cnn takes 7 ms for a clip, in batches of 32 clips 11 ms.
 _BATCHES = {"cpu": 4, "cuda": 32}
+_READ = 32  # clips read at a time, for which threads are started
 
 
 def score(
@@ -34,22 +36,22 @@ def score(
     found = [np.empty((0, len(settings.genres)), np.float32)]
     embeddings = [np.empty((0, trained.model.embedding_size), np.float32)] if embedding else []
     size = _BATCHES[device.type]
-    for i in range(0, len(clips), size):
-        n, some = _filled(clips.slice(i, size), size)
-        batch = dataset.from_table(some, trained.model.inputs, settings.features, settings.genres)
-        if embedding:
-            probabilities, embedded = loop.predict_and_embed(trained.model, batch, **how)
-            embeddings.append(embedded.cpu().numpy()[:n])
-        else:
-            probabilities = loop.predict(trained.model, batch, **how)
-        found.append(probabilities.cpu().numpy()[:n])
+    for i in range(0, len(clips), _READ):
+        read = dataset.from_table(clips.slice(i, _READ), trained.model.inputs, settings.features, settings.genres)
+        for rows in torch.arange(len(read)).split(size):
+            batch = read.view(_filled(rows, size))
+            if embedding:
+                probabilities, embedded = loop.predict_and_embed(trained.model, batch, **how)
+                embeddings.append(embedded.cpu().numpy()[: len(rows)])
+            else:
+                probabilities = loop.predict(trained.model, batch, **how)
+            found.append(probabilities.cpu().numpy()[: len(rows)])
     return np.concatenate(found), np.concatenate(embeddings) if embedding else None
 
 
-def _filled(clips: pa.Table, size: int) -> tuple[int, pa.Table]:
-    """Return how many clips there are, and `size` of them, the last one as often as it takes.
+def _filled(rows: Tensor, size: int) -> Tensor:
+    """Return `size` rows, the last one again as often as it takes.
 
     Libraries sum in another order for fewer: what is said of a track would depend on those that are done with it.
     """
-    n = len(clips)
-    return n, clips if n == size else clips.take(np.minimum(np.arange(size), n - 1))
+    return torch.cat([rows, rows[-1:].expand(size - len(rows))])

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from golden import make_loss_curves as golden
 from networks import (
     FRAMES,
@@ -25,6 +26,7 @@ from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.models.base import check_layers, make_optimizer
 from genreray.models.fusion_cnn import LateFusion
+from genreray.models.max_pool import MaxPool
 from genreray.models.pooled import mean_and_max
 
 FULL = FeatureConfig()
@@ -288,3 +290,19 @@ def test_the_last_layer_has_the_configurations_dropout(name):
     config = models.family(name).config
     model = network(name, config(**dict.fromkeys(dropouts(config), 0.4)))
     assert {layer.p for layer in model.head.modules() if isinstance(layer, torch.nn.Dropout)} == {0.4}
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 12, 20), (3, 5, 7, 11), (1, 1, 3, 4)])
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_max_pools_are_those_of_torch_with_and_without_gradients(shape, order, size):
+    maps = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=order)
+    maps[0, 0, 0, 0] = torch.nan
+    pool = MaxPool(size)
+    expected = F.max_pool2d(maps, size)
+    with torch.inference_mode():
+        torch.testing.assert_close(pool(maps), expected, rtol=0, atol=0, equal_nan=True)
+    found = pool(maps.requires_grad_())
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    found.nansum().backward()
+    assert maps.grad.count_nonzero() == expected.isfinite().sum()

@@ -5,6 +5,7 @@ import dataclasses
 from torch import Tensor, nn
 
 from genreray.models.base import ModelConfig, check_crop, check_layers, check_odd, check_share
+from genreray.models.max_pool import MaxPool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Convolutions(nn.Sequential):
         for n_in, n_out in zip(channels, config.filters, strict=False):
             layers += [
                 nn.Conv2d(n_in, n_out, config.kernel_size, padding=config.kernel_size // 2),
-                nn.MaxPool2d(config.pool_size),
+                MaxPool(config.pool_size),
                 nn.ReLU(),  # the same as before the pool, on a quarter of the values
             ]
         super().__init__(*layers)

@@ -9,6 +9,7 @@ from torch.nn import Parameter
 from genreray.dimensions import Choice, LogUniform, Space, Uniform
 from genreray.features import FeatureConfig
 from genreray.models.base import Family, GenreModel, ModelConfig, check_crop, check_image, check_layers, check_share
+from genreray.models.max_pool import MaxPool
 from genreray.models.standardise import Standardise
 from genreray.recipe import SEARCHED_ON_CROPS, TrainingConfig
 
@@ -61,7 +62,7 @@ class MfccCnn(GenreModel):
         layers: list[nn.Module] = []
         for n_in, n_out in zip((1, *config.filters), config.filters, strict=False):
             layers += [nn.Conv2d(n_in, n_out, config.kernel_size), nn.ReLU()]
-        self.convolutions = nn.Sequential(*layers, nn.MaxPool2d(config.pool_size))
+        self.convolutions = nn.Sequential(*layers, MaxPool(config.pool_size))
         height, width = ((size - lost) // config.pool_size for size in self.image_shape)
         self.embedding_size = config.filters[-1] * height * width
         self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(self.embedding_size, n_genres))

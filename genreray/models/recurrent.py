@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from genreray.models.base import check_crop
+from genreray.models.max_pool import MaxPool
 
 
 class RecurrentTrunk(nn.Module):
@@ -29,7 +30,7 @@ class RecurrentTrunk(nn.Module):
         for n_in, n_out in zip((1, *filters), filters, strict=False):
             layers += [
                 nn.Conv2d(n_in, n_out, kernel_size, padding=kernel_size // 2, bias=False),
-                nn.MaxPool2d(pool_size),  # before the norm, which on the whole maps takes as long as all else
+                MaxPool(pool_size),  # before the norm, which on the whole maps takes as long as all else
                 nn.BatchNorm2d(n_out),
                 nn.ReLU(),
             ]
