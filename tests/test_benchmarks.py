@@ -194,7 +194,7 @@ def here(function, *arguments):
     return watch.Watched(1.0, 1e9)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_extraction_is_compared(ray_session, tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
     monkeypatch.setattr(machine, "one_thread_each", lambda: True)

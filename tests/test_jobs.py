@@ -38,6 +38,7 @@ def test_a_submitted_job_joins_the_cluster_and_shows_its_counts(head, tmp_path):
     assert json.loads((tmp_path / "features.summary.json").read_text())["counts"] == {"ok": 4, "undecodable": 1}
 
 
+@pytest.mark.faults
 def test_a_submitted_job_does_not_write_where_nobody_looks(head, tmp_path):
     done = submit(head, "python", "jobs/train.py", str(tmp_path / "nothing"), "run")
     assert done.returncode != 0
