@@ -175,7 +175,6 @@ def test_the_kernel_is_compared(monkeypatch):
     found = kernel.run(kernel.KernelOptions(repeats=2, clips=1, seconds=12.0))
     values = {line.name: line.values for line in found.lines}
     assert all(len(times) == 2 and min(times) > 0 for times in values.values())
-    assert min(values["genreray"]) > max(values["genreray, the report's input"])  # 12 s, and 9 s of them
     assert [claim.wanted for claim in found.claims] == [0.75, 0.8, 2.0, 6.0, 5.0]
     slower = [values[name] for name in ("soundfile merely decoding", "librosa", "Essentia")]
     ratios = [[a / b for a, b in zip(times, values["genreray"], strict=True)] for times in slower]
