@@ -66,7 +66,8 @@ class Files:
     def track_stages(self) -> Seconds:
         """Return what each stage of `track.extract_tracks` takes, which the decoding process runs."""
         laps = Laps(TRACK)
-        sum_bands = laps.around(features._compiled_bands(), FFT, BANDS)
+        cut_frames, sum_bands = features._compiled()
+        compiled = cut_frames, laps.around(sum_bands, FFT, BANDS)
         places = (
             Place(storage, "open_track", COLUMNS, FETCH),
             Place(libsndfile, "to_mono", DECODE, MONO),
@@ -75,7 +76,7 @@ class Files:
             Place(scipy.fft, "rfft", WINDOW, FFT),
             Place(features, "dct_basis", GREY, MFCC),
         )
-        with mock.patch.object(features, "_compiled_bands", return_value=sum_bands), laps.at(*places):
+        with mock.patch.object(features, "_compiled", return_value=compiled), laps.at(*places):
             made = list(track.extract_tracks(self.paths, self._config))
             laps.lap(COLUMNS)
         _check([columns["status"] for columns in made])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from genreray.errors import UserError
 
 _AMIN = np.float32(1e-10)  # power under which librosa.power_to_db takes no logarithm
-_BLOCK = 96  # frames transformed at a time: a block of spectra stays in the L2 cache
+_BLOCK = 32  # frames transformed at a time: they and their spectra stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +100,15 @@ def extract(y: NDArray[np.float32], config: FeatureConfig) -> Features:
     mfcc is `librosa.feature.mfcc(y)`, whose range of 80 dB is librosa's default.
     n_frames is 1 + n_samples // hop_length.
     """
-    mel_db = 10 * np.log10(np.maximum(_AMIN, mel_power(y, config)))  # [n_mels, n_frames]
+    mel_db = mel_power(y, config)  # [n_mels, n_frames]; computed in place, as are the others: nothing leaves the cache
+    np.log10(np.maximum(mel_db, _AMIN, out=mel_db), out=mel_db)
+    mel_db *= 10
     loudest = mel_db.max()
-    grey = (mel_db - loudest) * np.float32(255 / config.top_db) + np.float32(255)
-    mel = np.rint(np.maximum(grey, 0)).astype(np.uint8)
-    mfcc = dct_basis(config.n_mfcc, config.n_mels) @ np.maximum(mel_db, loudest - np.float32(80))
+    grey = mel_db - loudest
+    grey *= np.float32(255 / config.top_db)
+    grey += 255
+    mel = np.rint(np.maximum(grey, 0, out=grey), out=grey).astype(np.uint8)
+    mfcc = dct_basis(config.n_mfcc, config.n_mels) @ np.maximum(mel_db, loudest - np.float32(80), out=mel_db)
     return Features(mel, float(loudest), mfcc.astype(np.float16))
 
 
@@ -112,15 +116,34 @@ def mel_power(y: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float
     """Return the power mel spectrogram, float32 [n_mels, n_frames]: `librosa.feature.melspectrogram(y)`."""
     import scipy.fft  # here, as librosa below: those who only train need neither
 
-    centred = np.pad(y, config.n_fft // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(centred, config.n_fft)[:: config.hop_length]
-    window, basis, sum_bands = _window(config.n_fft), _mel_basis(config), _compiled_bands()
-    power = np.empty((config.n_mels, len(frames)), np.float32)
-    for i in range(0, len(frames), _BLOCK):
+    n_frames, n_fft, hop_length = 1 + len(y) // config.hop_length, config.n_fft, config.hop_length
+    window, basis, (cut_frames, sum_bands) = _window(n_fft), _mel_basis(config), _compiled()
+    power = np.empty((config.n_mels, n_frames), np.float32)
+    block = np.empty((_BLOCK, n_fft), np.float32)
+    for i in range(0, n_frames, _BLOCK):
+        frames = block[: n_frames - i]
+        cut_frames(frames, y, window, i * hop_length - n_fft // 2, hop_length)
         # Frames as columns: the transform then writes spectra in the order that the sums read them in.
-        spectra = scipy.fft.rfft((frames[i : i + _BLOCK] * window).T, axis=0, overwrite_x=True)
+        spectra = scipy.fft.rfft(frames.T, axis=0, overwrite_x=True)
         sum_bands(power[:, i : i + _BLOCK], spectra, basis.data, basis.indices, basis.indptr)
     return power
+
+
+def _cut_frames(
+    frames: NDArray[np.float32], y: NDArray[np.float32], window: NDArray[np.float32], start: int, hop_length: int
+) -> None:
+    """Set frames [n_frames, n_fft] to windows of y, the first of them from `start` on; around y there are zeros."""
+    n_fft = len(window)
+    for i in range(len(frames)):
+        first, frame = start + i * hop_length, frames[i]
+        if first >= 0 and first + n_fft <= len(y):
+            part = y[first : first + n_fft]
+            for j in range(n_fft):
+                frame[j] = part[j] * window[j]
+        else:
+            for j in range(n_fft):
+                inside = 0 <= first + j < len(y)
+                frame[j] = y[first + j] * window[j] if inside else np.float32(0)
 
 
 def _sum_bands(
@@ -150,11 +173,10 @@ def _sum_bands(
 
 
 @functools.cache
-def _compiled_bands() -> Callable[..., None]:
+def _compiled() -> tuple[Callable[..., None], Callable[..., None]]:
     import numba  # what librosa compiles its own loops with; like librosa, not for those who only train
 
-    compiled: Callable[..., None] = numba.njit(_sum_bands, nogil=True)
-    return compiled
+    return numba.njit(_cut_frames, nogil=True), numba.njit(_sum_bands, nogil=True)
 
 
 @functools.lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from genreray.errors import Status, TrackError
 
 _MAX_CHANNELS = 32
+_HALVES = np.full(2, 0.5, np.float32)
 _SAMPLE_RATES = range(1_000, 768_001)  # Hz; beyond these a header is taken for damaged
 
 Samples = NDArray[np.float32]
@@ -44,9 +45,8 @@ def check_format(native_sr: int, n_channels: int) -> None:
 def to_mono(samples: Samples) -> Samples:
     """Return the mean over channels of [n_samples, n_channels]."""
     n_channels = samples.shape[1]
-    if n_channels == 2:  # numpy's mean over an axis of two is ten times slower than this
-        both: Samples = samples[:, 0] + samples[:, 1]
-        both *= np.float32(0.5)
+    if n_channels == 2:  # numpy's mean over an axis of two is ten times slower than this, with the same bits
+        both: Samples = samples @ _HALVES
         return both
     mono: Samples = samples.mean(axis=1, dtype=np.float32) if n_channels > 1 else samples[:, 0]
     return mono
