@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import time
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,11 +31,12 @@ def job(manifest: Path, output: Path, told: Path, cpus: int) -> None:
         ray_side.start(cpus)
     schema = tables.with_metadata(tables.FEATURES, table_settings(FeatureConfig(), "official"))
     catalog = read_catalog(str(manifest)).sort_by([("split", "ascending"), ("track_id", "ascending")])
+    parts = Parts(str(output), schema)
     with Path(os.devnull).open("w") as silence:
         outcome = pipeline.run(
             catalog,
-            stages,
-            Parts(str(output), schema),
+            partial(stages, parts=parts),
+            parts,
             cluster=Cluster(),
             progress=Progress(Console(file=silence), "scale"),
         )
@@ -47,8 +49,8 @@ def job(manifest: Path, output: Path, told: Path, cpus: int) -> None:
     told.write_text(json.dumps(found))
 
 
-def stages(rows: ray.data.Dataset) -> ray.data.Dataset:
-    return rows.map_batches(stub, batch_size=None, batch_format="pyarrow", zero_copy_batch=True)
+def stages(rows: ray.data.Dataset, parts: Parts) -> ray.data.Dataset:
+    return pipeline.stage(pipeline.stage(rows, stub), pipeline.write_part, parts=parts)
 
 
 def stub(block: pa.Table) -> pa.Table:

@@ -1,13 +1,15 @@
 """What extract and tag do with a track, stage by stage, in the functions that they call: no Ray."""
 
+import contextlib
 import io
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.fft
 import soundfile as sf
 import torch
@@ -82,25 +84,33 @@ class Files:
         _check([columns["status"] for columns in made])
         return laps.per(len(made))
 
-    def block_stages(self) -> Seconds:
+    def part_stages(self) -> Seconds:
         """Return what each stage after that takes: the decoding process's share too, which has its rows ready."""
         laps = Laps((HAND, ARROW, PARQUET))
-        before = cpu_seconds(_decoder())
-        with laps.at(Place(extract, "map_isolated", ARROW, HAND)):
-            block = extract.extract_block(self._catalog, self._config, extract_tracks=ready.extract_tracks)
-            laps.lap(ARROW)
-            self._features.write(block)
+        with self._handing(laps, Place(pq.ParquetWriter, "write_table", ARROW, PARQUET)):
+            extract.extract_part(self._catalog, self._features, self._config, extract_tracks=ready.extract_tracks)
             laps.lap(PARQUET)
-        laps.seconds[HAND] += cpu_seconds(_decoder()) - before
-        return laps.per(len(block))
+        return laps.per(len(self._catalog))
+
+    def table_stages(self) -> Seconds:
+        """Return what they take where the block stays in memory as one table, as in tag."""
+        laps = Laps((HAND, ARROW))
+        with self._handing(laps):
+            extract.extract_block(self._catalog, self._config, extract_tracks=ready.extract_tracks)
+            laps.lap(ARROW)
+        return laps.per(len(self._catalog))
 
     def extracted(self) -> Seconds:
         """Return what extracting and writing a block takes, of both processes, with no clock read in between."""
+        return {ALL: self._both(lambda: extract.extract_part(self._catalog, self._features, self._config))}
 
-        def work() -> None:
-            self._features.write(extract.extract_block(self._catalog, self._config))
-
-        return {ALL: self._both(work)}
+    @contextlib.contextmanager
+    def _handing(self, laps: Laps, *places: Place) -> Iterator[None]:
+        """Read the clock where rows come from the decoding process; its own time is added to theirs."""
+        before = cpu_seconds(_decoder())
+        with laps.at(Place(isolation._Process, "receive", ARROW, HAND), *places):
+            yield
+        laps.seconds[HAND] += cpu_seconds(_decoder()) - before
 
     def answer_stages(self, trained: Checkpoint) -> Seconds:
         """Return what each stage of `tag` takes that `extract` does not have."""

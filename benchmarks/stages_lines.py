@@ -90,13 +90,13 @@ def _bytes(n: float) -> str:
 
 def extracting(found: Found, sizes: Mapping[str, float]) -> Job:
     """Return extract's stages."""
-    stages = found.stages("track") | found.stages("block")
+    stages = found.stages("track") | found.stages("part")
     return Job("extract", stages, found.of("extract"), sizes, {"soundfile merely decoding": found.of("floor")})
 
 
 def tagging(found: Found, model: str, operations: float) -> Job:
     """Return tag's stages, those that extract has too as one; `operations` are the network's for a track."""
-    before = found.stages("track") | found.stages("block", stages_files.HAND, stages_files.ARROW)
+    before = found.stages("track") | found.stages("table")
     stages = {"extract's stages, up to the Arrow table": summed(before)} | found.stages(f"answer {model}")
     floors = {_product(operations): [operations / rate for rate in found.of("product")]}
     return Job(f"tag, {model}", stages, found.of(f"tag {model}"), {}, floors, (stages_files.FORWARD,))

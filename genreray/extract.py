@@ -1,7 +1,9 @@
 """CATALOG -> FEATURES, on Ray Data: one task fetches, decodes, computes and writes a block of tracks."""
 
+import contextlib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -16,6 +18,8 @@ from genreray.isolation import DEFAULT_LIMITS, Limits, map_isolated
 from genreray.parts import Parts
 from genreray.pipeline import Outcome
 from genreray.progress import Progress
+
+_GROUP = 32  # rows written at a time, 7 MB: their memory is used again and again, and is all that a part takes
 
 
 class TrackFunction(Protocol):
@@ -50,15 +54,16 @@ def extract(
     """
     schema = tables.with_metadata(tables.FEATURES, table_settings(config, split_method, genre_parents))
 
-    def stages(dataset: "ray.data.Dataset") -> "ray.data.Dataset":
-        return feature_stage(dataset, config, limits)
-
     # Parts of one split each can be skipped whole by whoever reads another split.
     in_order = catalog.sort_by([("split", "ascending"), ("track_id", "ascending")])
     output = Parts(features_uri, schema)
     if fresh:
         cluster.connect(progress.line)  # what cannot begin shall not delete
         storage.delete_files(output.ours(), output.uri)
+
+    def stages(dataset: "ray.data.Dataset") -> "ray.data.Dataset":
+        return pipeline.stage(dataset, extract_part, parts=output, config=config, limits=limits)
+
     return pipeline.run(
         in_order,
         stages,
@@ -81,13 +86,7 @@ def feature_stage(
             "extract_tracks": functools.partial(track.extract_clips, n_clips=n_clips),
             "schema": tables.FEATURES_OF_CLIPS,
         }
-    return dataset.map_batches(
-        extract_block,
-        fn_kwargs={"config": config, "limits": limits, **how},
-        batch_size=None,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-    )
+    return pipeline.stage(dataset, extract_block, config=config, limits=limits, **how)
 
 
 def extract_block(
@@ -97,13 +96,43 @@ def extract_block(
     extract_tracks: TrackFunction = track.extract_tracks,
     schema: pa.Schema = tables.FEATURES,
 ) -> pa.Table:
-    """Return the rows of `schema` for rows of CATALOG, in the same order, what else these have behind.
+    """Return the rows of `schema` for rows of CATALOG, in the same order, what else these have behind."""
+    others = (field for field in block.schema if field.name not in schema.names)
+    rows = _extracted(block, config, limits, extract_tracks)
+    return pa.Table.from_pylist(list(rows), schema=pa.schema([*schema, *others]))
+
+
+def extract_part(
+    block: pa.Table,
+    parts: Parts,
+    config: FeatureConfig,
+    limits: Limits = DEFAULT_LIMITS,
+    extract_tracks: TrackFunction = track.extract_tracks,
+) -> pa.Table:
+    """Write the rows of FEATURES for rows of CATALOG as one part, some at a time; return their ids and statuses."""
+    statuses: list[str] = []
+
+    def groups() -> Iterator[pa.Table]:
+        with contextlib.closing(_extracted(block, config, limits, extract_tracks)) as rows:
+            while group := list(itertools.islice(rows, _GROUP)):
+                statuses.extend(row["status"] for row in group)
+                yield pa.Table.from_pylist(group, schema=tables.FEATURES)
+
+    track_ids = block.column("track_id").to_pylist()
+    parts.write_groups(track_ids, groups())
+    schema = pa.schema([tables.FEATURES.field(name) for name in ("track_id", "status")])
+    return pa.table([track_ids, statuses], schema=schema)
+
+
+def _extracted(
+    block: pa.Table, config: FeatureConfig, limits: Limits, extract_tracks: TrackFunction
+) -> Generator[dict[str, Any]]:
+    """Yield a row for each row of CATALOG as it is made, in the same order.
 
     The tracks are done in a process of their own: one that crashes it, hangs or swells costs its own row alone.
     """
     rows = block.to_pylist()
-    made = map_isolated(functools.partial(extract_tracks, config=config), [row["uri"] for row in rows], limits)
-    columns = (track.fault_columns(found) if isinstance(found, TrackError) else found for found in made)
-    others = (field for field in block.schema if field.name not in schema.names)
-    schema = pa.schema([*schema, *others])
-    return pa.Table.from_pylist([{**row, **more} for row, more in zip(rows, columns, strict=True)], schema=schema)
+    function = functools.partial(extract_tracks, config=config)
+    with contextlib.closing(map_isolated(function, [row["uri"] for row in rows], limits)) as made:
+        for row, found in zip(rows, made, strict=True):
+            yield {**row, **(track.fault_columns(found) if isinstance(found, TrackError) else found)}

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
@@ -52,45 +52,53 @@ DEFAULT_LIMITS = Limits()
 
 def map_isolated(
     function: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], limits: Limits
-) -> list[Result | TrackError]:
-    """Return what `function`, called in another process, yields for each of `items`, in their order.
+) -> Generator[Result | TrackError]:
+    """Yield what `function`, called in another process, yields for each of `items`, in their order and as it comes.
 
     It must be importable there, and yield one result an item. An item at which the process ends, or that takes more
-    than the limits, is left for the end and tried once more in a process that did nothing else: only the second time
-    is it to blame, and its result a TrackError (crashed, timeout). What `function` raises is raised.
+    than the limits, is left for the end, and what comes behind it waits; it is tried once more in a process that did
+    nothing else: only the second time is it to blame, and its result a TrackError (crashed, timeout). What `function`
+    raises is raised.
     """
-    found: dict[int, Result | TrackError] = {}
-    left, suspects = list(range(len(items))), []
-    while left:
-        results, fault = _attempt(function, [items[i] for i in left], limits)
-        found |= zip(left, results, strict=False)
-        if fault:
-            suspects.append(left[len(results)])
-        left = left[len(results) + 1 :]
+    n_done = 0
+    suspects: list[int] = []
+    waiting: list[Result | TrackError] = []  # from the first suspect on
+    while n_done < len(items):
+        with contextlib.closing(_attempt(function, items[n_done:], limits)) as attempt:
+            for result in attempt:
+                if isinstance(result, TrackError):
+                    suspects.append(n_done)
+                if suspects:
+                    waiting.append(result)
+                else:
+                    yield result
+                n_done += 1
     for i in suspects:
-        results, fault = _attempt(function, [items[i]], limits, fresh=True)
-        found[i] = fault or results[0]
-    return [found[i] for i in range(len(items))]
+        (waiting[i - suspects[0]],) = _attempt(function, [items[i]], limits, fresh=True)
+    yield from waiting
 
 
 def _attempt(
     function: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], limits: Limits, fresh: bool = False
-) -> tuple[list[Result], TrackError | None]:
-    """Return the results up to the first item that ends the process or exceeds the limits, and what it did."""
+) -> Generator[Result | TrackError]:
+    """Yield the results up to the first item that ends the process or exceeds the limits, and what it did."""
     process = _begin(pickle.dumps((function, items, limits.seconds)), limits, fresh)
-    results: list[Result] = []
+    n_left = len(items)
     try:
-        for _ in items:
-            results.append(process.receive(limits))
+        while n_left:
+            result = process.receive(limits)
+            n_left -= 1
+            yield result
         process.receive(limits)  # that this was all
     except TrackError as fault:
         process.end()
-        return results, fault if len(results) < len(items) else None
-    except BaseException:
+        if n_left:
+            yield fault
+        return
+    except BaseException:  # also where nobody wants the rest
         process.end()
         raise
     _idle.append(process)
-    return results, None
 
 
 def _begin(work: bytes, limits: Limits, fresh: bool) -> "_Process":

@@ -3,7 +3,7 @@
 import concurrent.futures
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,13 @@ class Parts:
 
     def write(self, table: pa.Table) -> str:
         """Write `table` as one part and return its URI."""
-        ids = "\n".join(table.column("track_id").to_pylist())
-        uri = storage.join(self.uri, f"part-{hashlib.sha256(ids.encode()).hexdigest()[:20]}.parquet")
-        _write_part(uri, table.cast(self.schema))
+        return self.write_groups(table.column("track_id").to_pylist(), [table])
+
+    def write_groups(self, track_ids: Sequence[str], groups: Iterable[pa.Table]) -> str:
+        """Write the rows of `track_ids`, some at a time as they come, as one part and return its URI."""
+        ids = hashlib.sha256("\n".join(track_ids).encode())
+        uri = storage.join(self.uri, f"part-{ids.hexdigest()[:20]}.parquet")
+        _write_part(uri, self.schema, (group.cast(self.schema) for group in groups))
         return uri
 
     def files(self) -> list[str]:
@@ -118,15 +122,15 @@ def _remove_run(run: pa.Table) -> None:
     table = _read_part(uri, None)
     kept = np.setdiff1d(np.arange(len(table)), run.column("row").to_numpy())
     if len(kept):
-        _write_part(uri, table.take(kept))
+        _write_part(uri, table.schema, [table.take(kept)])
     else:
         storage.delete(uri)
 
 
-def _write_part(uri: str, table: pa.Table) -> None:
-    plain = [name for name in table.schema.names if name not in _LARGE]
+def _write_part(uri: str, schema: pa.Schema, groups: Iterable[pa.Table]) -> None:
+    plain = [name for name in schema.names if name not in _LARGE]
     # Dictionaries and zstd would cost more than they save on the bytes of images: see docs/architecture.md.
-    storage.write_parquet(uri, table, use_dictionary=plain, compression="lz4", store_schema=True)
+    storage.write_row_groups(uri, schema, groups, use_dictionary=plain, compression="lz4", store_schema=True)
 
 
 def part_size(n_tracks: int, n_cpus: float, seconds: float = 0.0) -> int:

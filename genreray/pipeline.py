@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,10 +41,10 @@ def run(
     seconds: float = 0.0,
     retry_failed: bool = False,
 ) -> Outcome:
-    """Send the tracks that `parts` does not hold yet through `stages` and write what comes out as parts.
+    """Send the tracks that `parts` does not hold yet through `stages`, which write them as parts.
 
-    Each block of the catalog becomes one block of rows and one part: smaller ones, where `seconds`, what is decoded of
-    each track, are many. Only the statuses come back to the driver.
+    Each block of the catalog becomes one part: smaller ones, where `seconds`, what is decoded of each track, are many.
+    What comes out of the stages, and back to the driver, is each track's id and status.
     With `retry_failed`, tracks of the catalog whose status is not ok are done again.
     Raises UserError where the output holds something else, or does not hold all tracks in the end.
     """
@@ -65,10 +66,7 @@ def run(
         size = block_size or part_size(len(todo), n_cpus, seconds)
         starts = block_starts(len(todo), size, 0 if block_size else int(n_cpus))
         blocks = [todo.slice(i, end - i) for i, end in itertools.pairwise([*starts, len(todo)])]
-        dataset = stages(ray.data.from_arrow(blocks))
-        written = dataset.map_batches(
-            _write_part, fn_kwargs={"parts": parts}, batch_size=None, batch_format="pyarrow", zero_copy_batch=True
-        )
+        written = stages(ray.data.from_arrow(blocks))
         with progress.track(len(todo)) as advance:
             for block in written.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 advance(len(block))
@@ -118,7 +116,15 @@ def _check_same_files(catalog: pa.Table, done: pa.Table, parts: Parts) -> None:
         raise UserError(f"{parts.uri} holds track {track_id} of another file ({other}, not {uri}): give another folder")
 
 
-def _write_part(block: pa.Table, parts: Parts) -> pa.Table:
+def stage(dataset: "ray.data.Dataset", function: Callable[..., pa.Table], **arguments: Any) -> "ray.data.Dataset":
+    """Add a stage of tasks that call `function` with each block."""
+    return dataset.map_batches(
+        function, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow", zero_copy_batch=True
+    )
+
+
+def write_part(block: pa.Table, parts: Parts) -> pa.Table:
+    """Write a block as one part; return its ids and statuses."""
     if len(block):
         parts.write(block)
     return block.select(["track_id", "status"])

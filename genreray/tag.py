@@ -67,9 +67,9 @@ def tag(
     output = Parts(storage.join(tags_uri, PREDICTIONS_FOLDER), schema)
 
     def stages(rows: "ray.data.Dataset") -> "ray.data.Dataset":
-        stamped = rows.map_batches(stamp_block, batch_size=None, batch_format="pyarrow", zero_copy_batch=True)
-        made = feature_stage(stamped, settings.features, limits, coverage)
-        return prediction_stage(made, checkpoint_uri, top_k=len(settings.genres), gpu=gpu, embedding=embedding)
+        made = feature_stage(pipeline.stage(rows, stamp_block), settings.features, limits, coverage)
+        tagged = prediction_stage(made, checkpoint_uri, top_k=len(settings.genres), gpu=gpu, embedding=embedding)
+        return pipeline.stage(tagged, pipeline.write_part, parts=output)
 
     if fresh:
         cluster.connect(progress.line)  # what cannot begin shall not delete

@@ -1,14 +1,18 @@
+import errno
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 from rich.console import Console
 
-from genreray import audio, features, pipeline, storage, tables
+from genreray import audio, features, isolation, pipeline, storage, tables
 from genreray.cluster import Cluster
 from genreray.errors import Status, UserError
-from genreray.extract import extract, extract_block, feature_stage
+from genreray.extract import extract, extract_block, extract_part, feature_stage
 from genreray.features import FeatureConfig
+from genreray.isolation import map_isolated
+from genreray.parts import Parts
 from genreray.progress import Progress
 from genreray.track import extract_track
 
@@ -128,17 +132,67 @@ def test_each_part_holds_one_split(ray_session, tracks, tmp_path):
 def test_fetching_decoding_and_writing_are_one_task(ray_session, tracks, tmp_path):
     import ray.data
 
-    from genreray.parts import Parts
-
-    rows = feature_stage(ray.data.from_arrow(tracks), CONFIG)
-    written = rows.map_batches(
-        pipeline._write_part,
-        fn_kwargs={"parts": Parts(str(tmp_path), tables.with_metadata(tables.FEATURES, {}))},
-        batch_size=None,
-        batch_format="pyarrow",
-    ).materialize()
-    assert "MapBatches(extract_block)->MapBatches(_write_part)" in written.stats()
+    parts = Parts(str(tmp_path), tables.with_metadata(tables.FEATURES, {}))
+    written = pipeline.stage(ray.data.from_arrow(tracks), extract_part, parts=parts, config=CONFIG).materialize()
+    assert written.stats().count("MapBatches") == 1
     assert set(written.schema().names) == {"track_id", "status"}  # all that came back through the object store
+
+
+def test_tag_decodes_predicts_and_writes_in_one_task(ray_session, tracks, tmp_path):
+    import ray.data
+
+    parts = Parts(str(tmp_path), tables.with_metadata(tables.FEATURES, {}))
+    rows = feature_stage(ray.data.from_arrow(tracks), CONFIG)
+    written = pipeline.stage(rows, pipeline.write_part, parts=parts).materialize()
+    assert "MapBatches(extract_block)->MapBatches(write_part)" in written.stats()
+
+
+def test_rows_are_written_as_they_come(tracks, tmp_path, monkeypatch):
+    """No more of a part than one group of its rows is in memory, and what is on disk is the part that a table gives."""
+    monkeypatch.setattr("genreray.extract._GROUP", 3)
+    made, sizes = [], []
+    parts = Parts(str(tmp_path / "parts"), tables.with_metadata(tables.FEATURES, {}))
+
+    def counted(*arguments):
+        for found in map_isolated(*arguments):
+            made.append(found)
+            yield found
+
+    write_table = pq.ParquetWriter.write_table
+
+    def write(writer, table, *more):
+        sizes.append((len(made), len(table)))
+        write_table(writer, table, *more)
+
+    monkeypatch.setattr("genreray.extract.map_isolated", counted)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
+    told = extract_part(tracks, parts, CONFIG)
+    assert sizes == [(3, 3), (6, 3), (9, 3), (12, 3), (15, 3), (16, 1)]
+    (part,) = parts.files()
+    assert pq.ParquetFile(part).num_row_groups == 6
+    expected = extract_block(tracks, CONFIG)
+    assert pq.read_table(part).cast(tables.FEATURES).equals(expected)
+    assert told.equals(expected.select(["track_id", "status"]))
+    assert parts.write(expected) == part
+
+
+def test_a_part_that_cannot_be_written_to_its_end_leaves_nothing(tracks, tmp_path, monkeypatch):
+    monkeypatch.setattr("genreray.extract._GROUP", 3)
+    parts = Parts(str(tmp_path / "parts"), tables.with_metadata(tables.FEATURES, {}))
+    write_table = pq.ParquetWriter.write_table
+
+    def write(writer, table, *more):
+        if table["track_id"][0] == tracks["track_id"][3]:
+            raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+        write_table(writer, table, *more)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
+    while isolation._idle:
+        isolation._idle.pop().end()
+    with pytest.raises(UserError, match="parts/part-[0-9a-f]+.parquet cannot be written: no space left on device$"):
+        extract_part(tracks, parts, CONFIG)
+    assert list((tmp_path / "parts").iterdir()) == []
+    assert not isolation._idle  # who was at the rest was ended
 
 
 def test_another_file_under_the_same_id_is_refused(ray_session, tracks, tmp_path):
@@ -155,10 +209,10 @@ def test_another_file_under_the_same_id_is_refused(ray_session, tracks, tmp_path
 def test_a_refused_write_in_a_task_is_one_line(ray_session, capsys, tracks, tmp_path, monkeypatch):
     from genreray import cli
 
-    def refuse(block, parts):
+    def refuse(block, **arguments):
         raise UserError("the disk is full")
 
-    monkeypatch.setattr(pipeline, "_write_part", refuse)
+    monkeypatch.setattr("genreray.extract.extract_part", refuse)
     folder = str(tmp_path / "features")
     music = tracks["uri"][0].as_py().rsplit("/", 1)[0]
     assert cli.main(["extract", music, folder]) == cli.BAD_INPUT

@@ -45,14 +45,14 @@ def test_results_come_in_order_from_one_other_process_that_is_kept():
 
 def test_large_results_come_whole_and_stay_what_they_were():
     contents = [bytes([i]) * (50_000 * i) for i in range(20)]
-    found = map_isolated(hazards.same, contents, LIMITS)
-    map_isolated(hazards.same, [b"x" * len(content) for content in contents], LIMITS)
+    found = list(map_isolated(hazards.same, contents, LIMITS))
+    list(map_isolated(hazards.same, [b"x" * len(content) for content in contents], LIMITS))
     assert found == contents
 
 
 def test_no_items_need_no_process(monkeypatch):
     monkeypatch.setattr(isolation, "_Process", None)
-    assert map_isolated(hazards.numbers, [], LIMITS) == []
+    assert list(map_isolated(hazards.numbers, [], LIMITS)) == []
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_a_process_that_holds_much_is_not_used_again():
 
 def test_what_the_function_raises_is_raised():
     with pytest.raises(UserError, match="^the disk is full$"):
-        map_isolated(hazards.fail, [UserError("the disk is full")], LIMITS)
+        list(map_isolated(hazards.fail, [UserError("the disk is full")], LIMITS))
     with pytest.raises(RuntimeError, match="(?s)hazards.py.*ZeroDivisionError: by chance"):
-        map_isolated(hazards.fail, [ZeroDivisionError("by chance"), 1], LIMITS)
+        list(map_isolated(hazards.fail, [ZeroDivisionError("by chance"), 1], LIMITS))
     with pytest.raises(RuntimeError, match="ValueError: zip"):
-        map_isolated(str, ["a", "number of results that is not theirs"], LIMITS)
+        list(map_isolated(str, ["a", "number of results that is not theirs"], LIMITS))
     assert squares([5]) == [25]
 
 
@@ -134,7 +134,7 @@ def ends_by_itself(pid):
 def test_it_ends_with_its_parent():
     code = (
         "import hazards, os; from genreray.isolation import DEFAULT_LIMITS, map_isolated;"
-        "found = map_isolated(hazards.numbers, [1], DEFAULT_LIMITS); print(found[0][1], flush=True);"
+        "found = list(map_isolated(hazards.numbers, [1], DEFAULT_LIMITS)); print(found[0][1], flush=True);"
         "os.kill(os.getpid(), 9)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,5 +1,6 @@
 """Jobs whose output changes, fails or is done again: one line where something is wrong, and every track once."""
 
+import functools
 import os
 import re
 import shutil
@@ -108,7 +109,8 @@ def run(folder: Path, meddle=lambda: None):
     rows = [{"track_id": f"{i:02d}", "uri": f"/music/{i:02d}.mp3"} for i in range(40)]
     catalog = pa.Table.from_pylist(rows, schema=tables.CATALOG)
     output = Parts(str(folder), SCHEMA)
-    return pipeline.run(catalog, stub_stages, output, cluster=Cluster(), progress=Meddling(meddle), block_size=4)
+    stages = functools.partial(stub_stages, parts=output)
+    return pipeline.run(catalog, stages, output, cluster=Cluster(), progress=Meddling(meddle), block_size=4)
 
 
 @pytest.mark.parametrize("gone", ["a part", "the folder"])

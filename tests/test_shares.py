@@ -20,7 +20,7 @@ def test_the_time_of_a_process_is_seen_from_outside():
     ("command", "kind"),
     [
         ("/bin/python -P -c from genreray.isolation import serve; serve(7)", DECODING),
-        ("ray::MapBatches(extract_block)->MapBatches(_write_part)", WORKERS),
+        ("ray::MapBatches(extract_part)", WORKERS),
         ("ray::IDLE", WORKERS),
         ("/bin/python /lib/ray/_private/workers/default_worker.py --node-ip-address=127.0.0.1", WORKERS),
         ("ray::_StatsActor", SERVICES),

@@ -15,6 +15,7 @@ import pytest
 
 from genreray import storage
 from genreray.errors import Status, TrackError, UserError
+from genreray.storage import writing
 
 
 def listed(uri):
@@ -259,6 +260,6 @@ def test_what_cannot_be_removed_is_one_clear_error(faulty):
 def test_parquet_is_handed_over_as_bytes(monkeypatch):
     """s3fs refuses a pyarrow Buffer."""
     written = []
-    monkeypatch.setattr(storage, "write_bytes", lambda uri, content: written.append(content))
+    monkeypatch.setattr(writing, "write_bytes", lambda uri, content: written.append(content))
     storage.write_parquet("memory://x.parquet", pa.table({"a": [1]}))
     assert type(written[0]) is bytes

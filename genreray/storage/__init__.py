@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from genreray.errors import UserError
 from genreray.storage.access import arrow_filesystem, exists, faults, filesystem, is_file, is_folder
@@ -17,7 +16,7 @@ from genreray.storage.rewriting import Rewriting, Stamp, check_rewritable, remov
 from genreray.storage.s3 import check_buckets
 from genreray.storage.streams import output_filesystem
 from genreray.storage.uris import absolute, is_local, join, name, parent, refuse_password, relative
-from genreray.storage.writing import check_writable, make_folder, write_bytes, write_pieces
+from genreray.storage.writing import check_writable, make_folder, write_bytes, write_pieces, write_row_groups
 
 __all__ = [
     "Journal",
@@ -58,6 +57,7 @@ __all__ = [
     "write_json",
     "write_parquet",
     "write_pieces",
+    "write_row_groups",
     "write_text",
 ]
 
@@ -96,8 +96,5 @@ def read_json(uri: str) -> Any:
 
 
 def write_parquet(uri: str, table: pa.Table, **options: Any) -> None:
-    """Write `table` as one Parquet file, as `write_bytes` does; `options` as `pyarrow.parquet.write_table`."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, **options)
-    content = buffer.getvalue()
-    write_bytes(uri, memoryview(content) if is_local(uri) else content.to_pybytes())  # s3fs takes nothing but bytes
+    """Write `table` as one Parquet file, as `write_row_groups` does."""
+    write_row_groups(uri, table.schema, [table], **options)

@@ -14,13 +14,15 @@ _VARIABLES = re.compile(r"(?:AWS|FSSPEC|MLFLOW|RAY)_(?:\w*_)?(?:KEY|KEY_ID|PASSW
 _OPTIONS = frozenset(["account_key", "connection_string", "key", "passwd", "password", "sas_token", "secret", "token"])
 _LEAST = 4  # letters: without a shorter one no sentence could be read
 _HIDDEN = "***"
+_ARROWS = "Detail: [errno {}] {}"  # behind what was being done, with the path
 
 
 def reason(error: BaseException) -> str:
     """Say in one line what an error says, without the path that it is about."""
     if isinstance(error, OSError) and error.errno and error.strerror:
-        text = error.strerror.lower() if error.strerror == os.strerror(error.errno) else error.strerror
-        return without_secrets(text)
+        systems = os.strerror(error.errno)
+        is_systems = error.strerror == systems or error.strerror.endswith(_ARROWS.format(error.errno, systems))
+        return without_secrets(systems.lower() if is_systems else error.strerror)
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
     text = without_secrets(" ".join(str(error).split()))

@@ -4,8 +4,12 @@ import contextlib
 import hashlib
 import posixpath
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from genreray.storage import s3
 from genreray.storage.access import faults, filesystem, is_object_store
@@ -82,14 +86,56 @@ def write_pieces(uri: str, pieces: Iterable[bytes]) -> None:
             file.commit()
 
 
+def write_row_groups(uri: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:
+    """Write tables as the row groups of one Parquet file, as `write_bytes` does; `options` as pyarrow's ParquetWriter.
+
+    On disk each is written when it comes: no more than one is in memory. What the tables raise is raised.
+    """
+    if not is_local(uri):
+        buffer = pa.BufferOutputStream()
+        _write_groups(uri, buffer, schema, tables, options)
+        write_bytes(uri, buffer.getvalue().to_pybytes())  # s3fs takes nothing but bytes
+        return
+    _, path = filesystem(uri)
+    with contextlib.ExitStack() as stack:
+        with faults(uri, "written"):
+            temporary = stack.enter_context(_placed(Path(path), uuid.uuid4().hex))
+            file = stack.enter_context(pa.OSFile(str(temporary), "wb"))
+        _write_groups(uri, file, schema, tables, options)
+        with faults(uri, "written"):
+            stack.close()
+
+
+def _write_groups(
+    uri: str, sink: pa.NativeFile, schema: pa.Schema, tables: Iterable[pa.Table], options: dict[str, Any]
+) -> None:
+    with faults(uri, "written"):
+        writer = pq.ParquetWriter(sink, schema, **options)
+    try:
+        for table in tables:
+            with faults(uri, "written"):
+                writer.write_table(table)
+    except BaseException:
+        with contextlib.suppress(Exception):  # or it would try once more, with nobody to hear, when it is collected
+            writer.close()
+        raise
+    with faults(uri, "written"):
+        writer.close()
+
+
 def _write_local(target: Path, pieces: Iterable[bytes | memoryview], name: str) -> None:
-    """Write a file under another name, and rename it when it is whole."""
+    with _placed(target, name) as temporary, temporary.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+@contextlib.contextmanager
+def _placed(target: Path, name: str) -> Iterator[Path]:
+    """Give the path of a file to be written, which takes the place of `target` when it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{name}.part")
     try:
-        with temporary.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
+        yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -79,7 +79,7 @@ def done_alone(uri):
     while isolation._idle:
         isolation._idle.pop().end()
     function = functools.partial(extract_tracks, config=CONFIG)
-    isolation.map_isolated(function, ["/nowhere"], Limits())
+    list(isolation.map_isolated(function, ["/nowhere"], Limits()))
     began = time.perf_counter()
     (row,) = isolation.map_isolated(function, [uri], Limits(seconds=60.0, memory=1000))
     seconds = time.perf_counter() - began

@@ -76,9 +76,8 @@ def mutated(number):
 
 
 def extract_all(files):
-    return isolation.map_isolated(
-        functools.partial(extract_tracks, config=CONFIG), [str(file) for file in files], LIMITS
-    )
+    function = functools.partial(extract_tracks, config=CONFIG)
+    return list(isolation.map_isolated(function, [str(file) for file in files], LIMITS))
 
 
 @pytest.fixture
