@@ -25,7 +25,7 @@ _MENDERS = 4  # parts rewritten at a time, some tens of megabytes each
 # Tracks a part: ten seconds of work, beside the fifth of one for which a worker waits until Ray's driver, which looks
 # ten times a second, has seen that it is done and given it the next.
 _MOST_ROWS = 256
-_MOST_SECONDS = 384 * 30.0  # of sound a part, whose features take 83 MB of a task's memory
+_MOST_SECONDS = 384 * 30.0  # of sound a part, whose features take 83 MB of the memory of one of tag's tasks
 _BLOCKS_PER_CPU = 2  # where there are few tracks: all CPUs end at about the same time
 _PARTS_AHEAD = 2  # some tens of megabytes each
 
