@@ -28,7 +28,7 @@ _METHOD = """\
 `genreray extract` on {n:,} mp3 files of {seconds:g} s (hard links to {distinct} generated clips, so read from memory)
 with {cpus} CPUs, everything of Ray's included, against {cpus} processes of Python's multiprocessing with one thread
 each. These are held to the same CPUs, run at the priority that Ray gives to its workers, take blocks of as many files
-({block}; {fewer_block} for librosa) and write each as one table to a Parquet part. Each run is a fresh process (and Ray)
+({block}; {fewer_block} for librosa) and write each as one table, a part. Each run is a fresh process (and a fresh Ray)
 with an empty output folder. The steady rate is the sum of the workers', each from the time at which its first part was
 written to that of its last, on all sides alike: what starts Ray, Python and the libraries is not in it; "all in all"
 has it. The first row is on disk when the first part is, counted from the start of Python. The pool with librosa does
