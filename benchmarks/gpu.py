@@ -24,8 +24,9 @@ the device, put through the same steps: what a pass takes longer, shuffling, cut
 as torch has it by default, which is TF32 in convolutions. Compiled is `torch.compile` of the network, by whole batches
 alone. Operations are those that torch.utils.flop_counter counts, products and convolutions; the plain product is of two
 square matrices of noise. Busy is the share of the time in which the GPU runs kernels, by torch's profiler. Passes that
-would take more than {most:g} s end after so long, and an epoch is reckoned from them. Ray, validation and checkpoints
-are not in it."""
+would take more than {most:g} s end after so long, and an epoch is reckoned from them. Answers of tag are the
+probabilities of clips that lie in the host's memory, sent and answered {batch} at a time, all crops of each, in bf16;
+beside them stands how many CPU cores would decode as fast. Ray, validation and checkpoints are not in it."""
 
 _WANTED = {"mel_cnn": 1.0, "short_chunk_resnet": 5.0}  # seconds an epoch
 _MOST_WAITING = 1.1

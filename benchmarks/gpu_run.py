@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks import gpu_side, measure, page
-from benchmarks.gpu_side import Setting, Training
+from benchmarks.gpu_side import Answering, Setting, Training
 from benchmarks.results import Line
 from genreray import dataset, models
 from genreray.dataset import Clips
@@ -28,6 +28,7 @@ _ON_HOST = 4096  # clips of the pass that cuts crops in the host's memory
 _PRODUCT = {"cuda": 8192, "cpu": 512}  # rows of the plain product's matrices
 _COPIED = {"cuda": 2**32, "cpu": 2**24}  # bytes
 _UNITS = {"plain product": "TFLOP/s", "features": "GB"}
+_TAGGING = "answers of tag"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class GpuOptions:
     rounds: int = 3
     most: float = 6.0  # seconds of a pass
     minutes: float = 6.5  # after which nothing more is begun
+    decoding: float = 40.0  # ms of a CPU that a track takes before a network sees it, as docs/performance.md has it
     architectures: tuple[str, ...] = ALL
     compiled: tuple[str, ...] = ("default", "reduce-overhead")  # modes of torch.compile; the latter has CUDA graphs
 
@@ -107,14 +109,18 @@ class Run:
 
     def make(self) -> list[Line]:
         """Make the features, on the device where they fit as `genreray train` would keep them there."""
-        names = [name for name in ("mel", "mfcc", "mfcc_stats") if name in self._inputs()]
+        names = self._inputs(self._options.architectures)
         size = self._options.clips * dataset.clip_bytes(names, self._features)
         where = self._device if fits(size, self._device) else torch.device("cpu")
         self._clips = gpu_side.make_clips(self._options.clips, names, self._features, where)
         return [Line(f"features: {' and '.join(names)}", [size / 1e9], "GB", f"kept on: {where.type}")]
 
-    def _inputs(self) -> set[str]:
-        return {name for model in self._options.architectures for name in models.family(model).module.inputs}
+    def _inputs(self, architectures: tuple[str, ...]) -> list[str]:
+        wanted = {name for model in architectures for name in models.family(model).module.inputs}
+        return [name for name in ("mel", "mfcc", "mfcc_stats") if name in wanted]
+
+    def _n_on_host(self) -> int:
+        return min(_ON_HOST, self._options.clips)
 
     def architecture(self, name: str) -> list[Line]:
         """Compare a pass with the same steps on a fixed batch, and with those in float32."""
@@ -177,13 +183,26 @@ class Run:
 
     def host(self, name: str) -> list[Line]:
         """Measure crops that are cut in the host's memory, as where clips do not fit on the GPU."""
-        inputs = models.family(name).module.inputs
-        n = min(_ON_HOST, self._options.clips)
-        training = self._training(name, gpu_side.make_clips(n, inputs, self._features, torch.device("cpu")))
+        n = self._n_on_host()
+        clips = gpu_side.make_clips(n, self._inputs((name,)), self._features, torch.device("cpu"))
+        training = self._training(name, clips)
         n_steps = self._steps(training)
         passes = {"fed": functools.partial(training.fed, n_steps)}
         seconds = measure.interleave(passes, self._options.rounds)
         return [Line(_host(name), self._rate(n_steps, seconds["fed"]), "clips/s", f"{n:,} clips")]
+
+    def tagging(self, name: str) -> list[Line]:
+        """Measure answers for clips that come from the host's memory, all crops of each, and how many CPUs that is."""
+        clips = gpu_side.make_clips(self._n_on_host(), self._inputs((name,)), self._features, torch.device("cpu"))
+        setting = Setting(name, self._options.batch_size, self._options.crop_frames)
+        answering = Answering(setting, clips, self._features, self._device)
+        seconds = measure.interleave({name: answering.all}, self._options.rounds, warm_up=1)[name]
+        rates = [len(clips) / value for value in seconds]
+        cores = statistics.median(rates) * self._options.decoding / 1000
+        note = (
+            f"{answering.n_crops} crops; as many as {cores:.3g} CPU cores decode, {self._options.decoding:g} ms a track"
+        )
+        return [Line(_tagging(name), rates, "tracks/s", note)]
 
     def _training(self, name: str, clips: Clips | None = None, **changes: object) -> Training:
         options = self._options
@@ -225,6 +244,10 @@ def _host(name: str) -> str:
     return f"{name}: crops cut in the host's memory"
 
 
+def _tagging(name: str) -> str:
+    return f"{name}: {_TAGGING}"
+
+
 def parts(run: Run, options: GpuOptions) -> list[tuple[str, Callable[[], list[Line]]]]:
     """Return what is measured, in its order, each with the name of the line that stands for it where it is not."""
     of = options.architectures
@@ -238,10 +261,11 @@ def parts(run: Run, options: GpuOptions) -> list[tuple[str, Callable[[], list[Li
         *((f"{name}: an epoch, bf16", partial(run.architecture, name)) for name in of),
         *((_large(name), partial(run.large, name)) for name in main),
         *((_host(name), partial(run.host, name)) for name in main),
+        *((_tagging(name), partial(run.tagging, name)) for name in of),
         *((f"{name}: compiled ({mode})", partial(run.compiled, name, mode)) for name, mode in compiled),
     ]
 
 
 def unit(name: str) -> str:
     """Return what a part is measured in."""
-    return _UNITS.get(name, "clips/s")
+    return "tracks/s" if name.endswith(_TAGGING) else _UNITS.get(name, "clips/s")

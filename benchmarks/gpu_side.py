@@ -110,6 +110,27 @@ class Training:
         return seconds
 
 
+class Answering:
+    """A network that is asked for genres as `genreray tag` asks an actor's on its GPU."""
+
+    def __init__(self, setting: Setting, clips: Clips, features: FeatureConfig, device: torch.device) -> None:
+        torch.manual_seed(0)
+        self.n_crops = models.family(setting.model).training.crops
+        self._network = build(setting, features).to(device)
+        standardise(self._network, clips)
+        self._setting = setting
+        self._clips = clips
+        self._device = device
+
+    def all(self) -> float:
+        """Return the seconds until the probabilities of all clips are in the host's memory."""
+        started = time.perf_counter()
+        for batch in self._clips.batches(self._setting.batch_size):
+            frames, n_crops = self._setting.crop_frames, self.n_crops
+            loop.predict(self._network, batch, crop_frames=frames, n_crops=n_crops, device=self._device).cpu()
+        return time.perf_counter() - started
+
+
 def build(setting: Setting, features: FeatureConfig) -> GenreModel:
     """Return a fresh network on the CPU, kernels in the order of memory that checkpoint.Settings gives them."""
     config = models.family(setting.model).config()

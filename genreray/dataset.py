@@ -3,13 +3,14 @@
 import collections
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from genreray import arrays
@@ -26,7 +27,7 @@ _DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
     "mfcc": (np.float16, torch.float16),
     "mfcc_stats": (np.float32, torch.float32),
 }
-_FILLERS = 2  # threads that copy what was read: one is slower than Parquet is read with two
+_READERS = 2  # threads that read rows and put them into place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +178,30 @@ def columns(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(MADE_OF.get(name, name) for name in names))
 
 
+class Rows(Protocol):
+    """Rows of FEATURES that can be read, such as `places.Run`."""
+
+    def __len__(self) -> int: ...
+
+    def tables(self) -> Iterable[pa.Table]:
+        """Read them, some at a time, each of which is used before the next is asked for."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """Rows that are in memory."""
+
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def tables(self) -> list[pa.Table]:
+        """Return them."""
+        return [self.table]
+
+
 def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]) -> Clips:
     """Return the clips of rows of FEATURES whose status is ok, with the inputs `names`.
 
@@ -184,39 +209,40 @@ def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, gen
     from `mfcc`, or taken as they are where the table has a column of that name (binary, float32 in C order).
     Raises UserError where those are missing for a track, or of another n_mfcc than `config` has.
     """
-    return load([table], len(table), names, config, genres)
+    return load([Read(table)], names, config, genres)
 
 
 def load(
-    tables: Iterable[pa.Table],
-    n: int,
+    rows: Sequence[Rows],
     names: Sequence[str],
     config: FeatureConfig,
     genres: Sequence[str],
     parents: Mapping[str, str] | None = None,
 ) -> Clips:
-    """Return the clips of all `tables`, at most `n`, as `from_table` does of one, holding each in memory once.
+    """Return the clips of all `rows`, as `from_table` does of a table, reading two at a time and each clip into place.
 
     With `parents`, the tree of genres by child (empty where there is none), labels are bool [n, n_genres], true for
     each of a clip's genres and for what is above them.
     """
+    starts = [0, *itertools.accumulate(map(len, rows))]
+    n = starts.pop()
     inputs = {name: torch.from_numpy(arrays.room((n, *shape(name, config)), _DTYPES[name][0])) for name in names}
     n_frames = torch.zeros(n, dtype=torch.int64)
     labels = no_labels(n, None if parents is None else len(genres))
-    ids: list[str] = []
+    ids = [""] * n
 
-    def placed() -> Iterator[tuple[NDArray[np.generic], str, pa.Table, list[int]]]:
-        for table in tables:
-            table = table.slice(0, n - len(ids))
-            rows = slice(len(ids), len(ids) + len(table))
-            n_frames[rows] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
-            labels[rows] = _labels(table, genres, parents)
-            ids.extend(table.column("track_id").to_pylist())
-            yield from ((room[rows].numpy(), name, table, n_frames[rows].tolist()) for name, room in inputs.items())
+    def place(start: int, some: Rows) -> None:
+        for table in some.tables():
+            places = slice(start, start + len(table))
+            n_frames[places] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
+            labels[places] = _labels(table, genres, parents)
+            ids[places] = table.column("track_id").to_pylist()
+            for name, room in inputs.items():
+                arrays.fill(room[places].numpy(), name, table, n_frames[places].tolist())
+            start = places.stop
 
-    collections.deque(map_ahead(lambda job: arrays.fill(*job), placed(), _FILLERS), maxlen=0)
-    count = len(ids)
-    return Clips(ids, {name: room[:count] for name, room in inputs.items()}, n_frames[:count], labels[:count])
+    collections.deque(map_ahead(lambda job: place(*job), zip(starts, rows, strict=True), _READERS), maxlen=0)
+    return Clips(ids, inputs, n_frames, labels)
 
 
 def no_labels(n: int, n_genres: int | None) -> Tensor:

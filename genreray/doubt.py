@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from genreray import once, parts, tables
+from genreray import once, part_rows, parts, tables
 from genreray.errors import Status
 from genreray.outputs.answers import View
 
@@ -117,4 +117,4 @@ def _rows(places: pa.Table, columns: Sequence[str]) -> list[Row]:
         return []
     order = np.lexsort((places.column("row").to_numpy(), parts.part_numbers(places)))
     in_turn = places.select(["part", "row"]).take(pa.array(order))
-    return [row for table in parts.read_places(in_turn, columns) for row in table.to_pylist()]
+    return [row for table in part_rows.read(in_turn, columns) for row in table.to_pylist()]

@@ -15,11 +15,9 @@ from genreray.errors import TrackError
 from genreray.features import FeatureConfig
 from genreray.featureset import table_settings
 from genreray.isolation import DEFAULT_LIMITS, Limits, map_isolated
-from genreray.parts import Parts
+from genreray.parts import GROUP, Parts
 from genreray.pipeline import Outcome
 from genreray.progress import Progress
-
-_GROUP = 32  # rows written at a time, 7 MB: their memory is used again and again, and is all that a part takes
 
 
 class TrackFunction(Protocol):
@@ -114,7 +112,7 @@ def extract_part(
 
     def groups() -> Iterator[pa.Table]:
         with contextlib.closing(_extracted(block, config, limits, extract_tracks)) as rows:
-            while group := list(itertools.islice(rows, _GROUP)):
+            while group := list(itertools.islice(rows, GROUP)):
                 statuses.extend(row["status"] for row in group)
                 yield pa.Table.from_pylist(group, schema=tables.FEATURES)
 

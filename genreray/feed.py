@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import ray.data
 
-from genreray import parts
+from genreray import part_rows
 
 _ROWS_PER_BLOCK = 256  # some 50 MB of features: what a block costs Ray is then little beside reading it
 
@@ -31,4 +31,4 @@ def row_dataset(index: pa.Table, columns: Sequence[str]) -> "ray.data.Dataset":
 
 
 def _read_rows(places: pa.Table, columns: list[str]) -> pa.Table:
-    return pa.concat_tables(parts.read_places(places, columns)).combine_chunks()
+    return pa.concat_tables(part_rows.read(places, columns)).combine_chunks()

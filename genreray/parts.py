@@ -1,6 +1,7 @@
 """A table in the making: a folder of Parquet part files, each written whole, that one job with one setting fills."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from genreray import once, storage, tables
 from genreray.ahead import map_ahead
 from genreray.errors import UserError
+
+GROUP = 32  # rows with images that are written and read at a time, 7 MB, in memory that is used again and again
 
 _KNOWN = ["track_id", "uri", "status"]  # what a job that goes on asks of each track
 _LARGE = ("mel", "mfcc")  # columns of raw bytes, which no encoding makes smaller
@@ -47,7 +50,10 @@ class Parts:
         return self.write_groups(table.column("track_id").to_pylist(), [table])
 
     def write_groups(self, track_ids: Sequence[str], groups: Iterable[pa.Table]) -> str:
-        """Write the rows of `track_ids`, some at a time as they come, as one part and return its URI."""
+        """Write the rows of `track_ids`, some at a time as they come, as one part and return its URI.
+
+        Each table becomes a row group; of rows with images, as many as they hold GROUP.
+        """
         ids = hashlib.sha256("\n".join(track_ids).encode())
         uri = storage.join(self.uri, f"part-{ids.hexdigest()[:20]}.parquet")
         _write_part(uri, self.schema, (group.cast(self.schema) for group in groups))
@@ -112,8 +118,8 @@ class Parts:
 
 def _remove(places: pa.Table) -> None:
     """Take the rows at `places` (part, row) out of their parts; a part that would be empty is deleted."""
-    runs = _runs(places.set_column(places.schema.get_field_index("part"), "part", places["part"].cast(pa.string())))
-    for _ in map_ahead(_remove_run, runs, _MENDERS):
+    in_parts = places.set_column(places.schema.get_field_index("part"), "part", places["part"].cast(pa.string()))
+    for _ in map_ahead(_remove_run, runs(in_parts), _MENDERS):
         pass
 
 
@@ -127,10 +133,12 @@ def _remove_run(run: pa.Table) -> None:
         storage.delete(uri)
 
 
-def _write_part(uri: str, schema: pa.Schema, groups: Iterable[pa.Table]) -> None:
+def _write_part(uri: str, schema: pa.Schema, written: Iterable[pa.Table]) -> None:
     plain = [name for name in schema.names if name not in _LARGE]
+    if len(plain) < len(schema):
+        written = (table.slice(i, GROUP) for table in written for i in range(0, len(table), GROUP))
     # Dictionaries and zstd would cost more than they save on the bytes of images: see docs/architecture.md.
-    storage.write_row_groups(uri, schema, groups, use_dictionary=plain, compression="lz4", store_schema=True)
+    storage.write_row_groups(uri, schema, written, use_dictionary=plain, compression="lz4", store_schema=True)
 
 
 def part_size(n_tracks: int, n_cpus: float, seconds: float = 0.0) -> int:
@@ -194,36 +202,23 @@ def _scan_with_place(files: Sequence[str], columns: Sequence[str], schema: pa.Sc
     return table.drop_columns([_FILENAME]).append_column("part", parts).append_column("row", pa.array(rows))
 
 
-def read_places(places: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield the given columns of the rows at `places` (part, row), in that order: a table for each run of one part.
-
-    Further columns of `places` come with them, in place of the part's own where both have one. The next parts are
-    read while one is used. Raises UserError where a part is damaged.
-    """
-    given = [name for name in places.schema.names if name not in ("part", "row")]
-    asked = [name for name in columns if name not in given]
-
-    def read_run(run: pa.Table) -> pa.Table:
-        table = _read_part(run.column("part")[0].as_py(), asked)
-        rows = run.column("row").to_numpy()
-        if not np.array_equal(rows, np.arange(len(table))):  # whole parts, the most frequent, are not copied
-            table = table.take(rows)
-        for name in given:
-            table = table.append_column(name, run.column(name))
-        return table
-
-    return map_ahead(read_run, _runs(places), _PARTS_AHEAD)
-
-
-def _read_part(uri: str, columns: list[str] | None) -> pa.Table:
+@contextlib.contextmanager
+def opened(uri: str) -> Iterator[pq.ParquetFile]:
+    """Open a part for reading, inside a `with`; raises UserError where it is damaged, also of what is read of it."""
     # Not by a dataset, whose looking into the file first takes as long as reading it.
     fs, path = storage.arrow_filesystem(uri)
     try:
-        with pq.ParquetFile(path, filesystem=fs) as file:
+        # Of a store all ranges are asked for at once, of a disk one after another, without a copy.
+        with pq.ParquetFile(path, filesystem=fs, pre_buffer=not storage.is_local(uri)) as file:
             tables.check_plain(file.schema_arrow, uri)
-            return file.read(columns, use_threads=False)
+            yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(storage.parent(uri), error) from None
+
+
+def _read_part(uri: str, columns: list[str] | None) -> pa.Table:
+    with opened(uri) as file:
+        return file.read(columns, use_threads=False)
 
 
 def part_numbers(places: pa.Table) -> NDArray[np.int32]:
@@ -233,10 +228,9 @@ def part_numbers(places: pa.Table) -> NDArray[np.int32]:
     return numbers
 
 
-def _runs(places: pa.Table) -> list[pa.Table]:
+def runs(places: pa.Table) -> list[pa.Table]:
     """Cut `places` where the part changes."""
-    parts = part_numbers(places)
-    starts = np.flatnonzero(np.diff(parts, prepend=-1)).tolist()
+    starts = np.flatnonzero(np.diff(part_numbers(places), prepend=-1)).tolist()
     return [places.slice(start, end - start) for start, end in zip(starts, [*starts[1:], len(places)], strict=True)]
 
 

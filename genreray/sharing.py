@@ -11,7 +11,7 @@ import pyarrow as pa
 import ray
 import torch
 
-from genreray import dataset, parts
+from genreray import dataset, part_rows
 from genreray.checkpoint import Settings
 from genreray.cluster import object_store
 from genreray.dataset import Clips, View
@@ -49,8 +49,8 @@ class Pool:
     def stores(self, learnt: Learnable, inputs: Sequence[str], settings: Settings) -> list[float]:
         """Return the sizes of object stores that share clips with these inputs, or with the pool's, all or some."""
         names = tuple(dict.fromkeys([*self.inputs, *inputs]))
-        some = [chosen for n in range(len(names)) for chosen in itertools.combinations(names, n + 1)]
-        return [store_for(learnt, chosen, settings) for chosen in some]
+        some = [places for n in range(len(names)) for places in itertools.combinations(names, n + 1)]
+        return [store_for(learnt, places, settings) for places in some]
 
     def share(self, learnt: Learnable, inputs: Sequence[str], settings: Settings) -> Shared | None:
         """Return the clips with these inputs, and with the pool's others where there is room; None without room."""
@@ -94,8 +94,8 @@ def _in_order(rows: pa.Table) -> pa.Table:
 def _read(places: pa.Table, inputs: list[str], settings: Settings) -> tuple[int, dict[str, Any]]:
     """Return how many clips are at `places`, and them as numpy arrays, which the object store takes as they are."""
     labels = ["genre"] if settings.tree is None else ["genre", "genres"]
-    tables = parts.read_places(places, ["track_id", *labels, "n_frames", *dataset.columns(inputs)])
-    clips = dataset.load(tables, len(places), inputs, settings.features, settings.genres, settings.tree)
+    runs = part_rows.runs(places, ["track_id", *labels, "n_frames", *dataset.columns(inputs)])
+    clips = dataset.load(runs, inputs, settings.features, settings.genres, settings.tree)
     return len(clips), {
         "track_ids": clips.track_ids,
         "inputs": {name: x.numpy() for name, x in clips.inputs.items()},

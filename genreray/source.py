@@ -1,12 +1,12 @@
 """The clips at some places of FEATURES, epoch after epoch: kept in memory where they fit, else read again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from genreray import dataset, imbalance, parts
+from genreray import dataset, imbalance, part_rows, parts
 from genreray.ahead import map_ahead
 from genreray.checkpoint import Settings
 from genreray.dataset import Clips, View
@@ -39,9 +39,8 @@ class Source:
             yield from self._clips.batches(batch_size, generator)
             return
         places = self._places if generator is None else _shuffle_parts(self._places, generator)
-        windows = _windows(self._tables(places), _WINDOW)
-        # The next window is put together in a thread, out of parts that others read: each part is read once.
-        for clips in map_ahead(lambda size: self._together(next(windows), size), _sizes(len(places), _WINDOW), 1):
+        windows = (places.slice(start, _WINDOW) for start in range(0, len(places), _WINDOW))
+        for clips in map_ahead(self._load, windows, 1):
             yield from clips.batches(batch_size, generator)
 
     def balanced_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[View]:
@@ -59,22 +58,18 @@ class Source:
         """Return how many batches a pass has."""
         if self._clips is not None:
             return -(-len(self) // batch_size)
-        return sum(-(-size // batch_size) for size in _sizes(len(self), _WINDOW))
+        whole, rest = divmod(len(self), _WINDOW)
+        return whole * -(-_WINDOW // batch_size) + -(-rest // batch_size)
 
     def whole(self) -> Clips:
         """Return all clips at once."""
         return self._clips if self._clips is not None else self._load(self._places)
 
-    def _load(self, places: pa.Table) -> Clips:
-        return self._together(self._tables(places), len(places))
-
-    def _tables(self, places: pa.Table) -> Iterator[pa.Table]:
-        labels = ["genre"] if self._settings.tree is None else ["genre", "genres"]
-        return parts.read_places(places, ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)])
-
-    def _together(self, tables: Iterable[pa.Table], n: int) -> Clips:
+    def _load(self, some: pa.Table) -> Clips:
         settings = self._settings
-        return dataset.load(tables, n, self._inputs, settings.features, settings.genres, settings.tree)
+        labels = ["genre"] if settings.tree is None else ["genre", "genres"]
+        runs = part_rows.runs(some, ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)])
+        return dataset.load(runs, self._inputs, settings.features, settings.genres, settings.tree)
 
 
 class SharedSource(Source):
@@ -96,24 +91,3 @@ def _shuffle_parts(places: pa.Table, generator: torch.Generator) -> pa.Table:
     part_of_row = parts.part_numbers(places)
     place_of_part = torch.randperm(int(part_of_row.max()) + 1, generator=generator).numpy()
     return places.take(np.argsort(place_of_part[part_of_row], kind="stable"))
-
-
-def _sizes(n: int, window: int) -> list[int]:
-    """Return how many rows each window of `n` rows has."""
-    return [min(window, n - start) for start in range(0, n, window)]
-
-
-def _windows(tables: Iterator[pa.Table], window: int) -> Iterator[list[pa.Table]]:
-    """Cut tables, one after another, into windows of so many rows; the last may have fewer."""
-    held: list[pa.Table] = []
-    room = window
-    for table in tables:
-        while len(table):
-            held.append(table.slice(0, room))
-            table = table.slice(len(held[-1]))
-            room -= len(held[-1])
-            if not room:
-                yield held
-                held, room = [], window
-    if held:
-        yield held

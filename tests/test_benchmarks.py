@@ -377,7 +377,7 @@ def test_training_on_a_gpu_is_measured_with_torch_numpy_and_pyarrow_alone(tmp_pa
     assert done.returncode == 0, done.stderr
     (found,) = results.read(output)
     assert [line.note for line in found.lines if not line.values] == []
-    assert len(found.lines) == 3 + 1 + 2 * 3 + 2
+    assert len(found.lines) == 3 + 1 + 2 * 3 + 2 + 2
     (numbers,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
     assert json.loads(numbers).keys() == {line.name for line in found.lines}
     assert "| mel_cnn: an epoch, bf16 |" in done.stdout

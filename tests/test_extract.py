@@ -149,7 +149,7 @@ def test_tag_decodes_predicts_and_writes_in_one_task(ray_session, tracks, tmp_pa
 
 def test_rows_are_written_as_they_come(tracks, tmp_path, monkeypatch):
     """No more of a part than one group of its rows is in memory, and what is on disk is the part that a table gives."""
-    monkeypatch.setattr("genreray.extract._GROUP", 3)
+    monkeypatch.setattr("genreray.extract.GROUP", 3)
     made, sizes = [], []
     parts = Parts(str(tmp_path / "parts"), tables.with_metadata(tables.FEATURES, {}))
 
@@ -177,7 +177,7 @@ def test_rows_are_written_as_they_come(tracks, tmp_path, monkeypatch):
 
 
 def test_a_part_that_cannot_be_written_to_its_end_leaves_nothing(tracks, tmp_path, monkeypatch):
-    monkeypatch.setattr("genreray.extract._GROUP", 3)
+    monkeypatch.setattr("genreray.extract.GROUP", 3)
     parts = Parts(str(tmp_path / "parts"), tables.with_metadata(tables.FEATURES, {}))
     write_table = pq.ParquetWriter.write_table
 

@@ -18,7 +18,7 @@ import torch
 from making import SMALL, feature_row, feature_rows, write_features
 from rich.console import Console
 
-from genreray import checkpoint, cli, comparison_page, models, parts, tables
+from genreray import checkpoint, cli, comparison_page, models, part_rows, tables
 from genreray.catalog import read_catalog
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster
@@ -115,7 +115,7 @@ def test_features_of_pickled_values_are_refused_unread(trace, tmp_path, column):
         FeatureSet.open(str(folder))
     places = pa.table({"part": [str(part)], "row": [0]})
     with pytest.raises(UserError, match="may run code"):
-        list(parts.read_places(places, ["track_id", "genre", "mel"]))
+        list(part_rows.read(places, ["track_id", "genre", "mel"]))
     assert not trace.exists()
 
 

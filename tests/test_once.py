@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from making import SMALL, failed_row, feature_row, feature_rows, write_features
 
-from genreray import parts, storage, tables
+from genreray import part_rows, parts, storage, tables
 from genreray.errors import UserError
 from genreray.featureset import FeatureSet, table_settings
 from genreray.parts import Parts
@@ -46,7 +46,7 @@ def test_tracks_that_were_written_twice_are_read_once(twice):
 
 def test_what_is_read_is_at_the_places_that_the_index_names(twice):
     index = FeatureSet.open(str(twice)).index.filter(pa.compute.field("status") == "ok")
-    found = pa.concat_tables(parts.read_places(index.select(["part", "row"]), ["track_id", "mel"]))
+    found = pa.concat_tables(part_rows.read(index.select(["part", "row"]), ["track_id", "mel"]))
     assert found["track_id"].to_pylist() == index["track_id"].to_pylist()
     mels = {row["track_id"]: row["mel"] for row in ROWS if row["status"] == "ok"}
     assert all(mels[row["track_id"]] == row["mel"] for row in found.to_pylist())

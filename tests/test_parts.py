@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import duckdb
 import numpy as np
 import pandas as pd
@@ -43,6 +41,13 @@ def test_large_columns_have_no_dictionary(folder):
     columns = {c["path_in_schema"]: c for c in (file.metadata.row_group(0).column(i).to_dict() for i in range(13))}
     assert "RLE_DICTIONARY" not in columns["mel"]["encodings"]
     assert columns["mel"]["compression"] == "LZ4"
+
+
+def test_images_are_in_row_groups_of_some_megabytes(tmp_path):
+    folder = write_features(tmp_path, feature_rows(65)[:65], block_size=65)
+    (part,) = Parts(folder, tables.FEATURES).files()
+    metadata = pq.ParquetFile(part).metadata
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [32, 32, 1]
 
 
 def test_the_same_tracks_give_the_same_file(tmp_path):
@@ -99,35 +104,3 @@ def test_statuses_are_counted_most_frequent_first(folder):
 )
 def test_a_part_is_large_where_there_is_much_to_do_for_each_cpu(n_tracks, n_cpus, expected):
     assert parts.part_size(n_tracks, n_cpus) == expected
-
-
-@pytest.fixture
-def places(folder):
-    return parts.read_with_place(Parts(folder, tables.FEATURES).files(), ["track_id"], tables.FEATURES)
-
-
-def read_ids(places):
-    found = parts.read_places(places.select(["part", "row"]), ["track_id"])
-    return [track_id for table in found for track_id in table.column("track_id").to_pylist()]
-
-
-def test_rows_are_found_by_their_places_in_any_order(places):
-    order = np.random.default_rng(0).permutation(51)
-    for chosen in (np.arange(51), order, order[:3], np.array([7])):
-        some = places.take(chosen)
-        assert read_ids(some) == some.column("track_id").to_pylist()
-
-
-def test_what_comes_with_the_places_stands_in_for_the_column_of_the_part(places):
-    given = places.select(["part", "row"]).append_column("genre", pa.array([f"genre {i}" for i in range(51)]))
-    table = pa.concat_tables(parts.read_places(given, ["track_id", "genre"]))
-    expected = dict(zip(places.column("track_id").to_pylist(), given.column("genre").to_pylist(), strict=True))
-    assert dict(zip(*table.to_pydict().values(), strict=True)) == expected
-
-
-def test_a_part_damaged_since_is_named(places):
-    part = places.column("part")[0].as_py()
-    with Path(part).open("r+b") as file:
-        file.truncate(100)
-    with pytest.raises(UserError, match="damaged part"):
-        read_ids(places)

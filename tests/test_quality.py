@@ -13,7 +13,7 @@ from networks import SMALL, inputs_of, network
 from benchmarks import branches, mfcc_branch, quality
 from benchmarks.branches import Difference
 from benchmarks.quality import Quality
-from genreray import models, parts
+from genreray import models, part_rows
 from genreray.errors import UserError
 from genreray.models.pooled import mean_and_max
 
@@ -46,7 +46,7 @@ def test_the_stand_in_for_the_mfcc_is_librosas_of_the_decibels(options, features
     grey = np.frombuffer(row["spectrogram"], np.uint8).reshape(128, FRAMES)
     expected = librosa.feature.mfcc(S=grey * 80.0 / 255 - 80, n_mfcc=20)
     index = features.index.filter(pa.compute.field("track_id") == row["track_id"])
-    (table,) = parts.read_places(index.select(["part", "row"]), ["mel", "mfcc"])
+    (table,) = part_rows.read(index.select(["part", "row"]), ["mel", "mfcc"])
     mfcc = np.frombuffer(table.column("mfcc")[0].as_py(), np.float16).reshape(20, FRAMES).astype(float)
     assert mfcc[1:] == pytest.approx(expected[1:], rel=1e-3, abs=0.05)
     assert mfcc[0] - mfcc[0, 0] == pytest.approx(expected[0] - expected[0, 0], abs=0.5)  # levels are relative
