@@ -1,12 +1,12 @@
 """Epochs of `genreray.loop` on a CPU, beside the loop that people write: a Dataset, a DataLoader, the same network."""
 
+import contextlib
 import dataclasses
 import functools
 import math
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import command, gpu_side, machine, measure, page, per_item
+from benchmarks.apart import Apart
 from benchmarks.command import Options
 from benchmarks.gpu_side import Setting
 from benchmarks.results import Claim, Line, Section
-from genreray import loop, models
+from genreray import heap, loop, models
 from genreray.dataset import Clips
 from genreray.features import FeatureConfig
 from genreray.loop import Step
@@ -31,7 +32,8 @@ augmentation, on {cpus} CPUs. genreray: `loop.train_epoch` on clips in memory, a
 it. The plain loop: a torch Dataset of .npy files, one a track, whose item is read, cropped and labelled alone, a
 DataLoader, and the same network (its kernels in torch's own order of memory) with the same optimiser as torch makes it
 by default; {workers} worker processes read for it, or none, and the faster of the two is what is compared with. The
-other lines are genreray's epoch with one thing changed."""
+other lines are genreray's epoch with one thing changed. Each side has a process of its own, which waits while others
+have their turn."""
 
 _NETWORKS = ("mel_cnn", "short_chunk_resnet")
 _OURS = "genreray"
@@ -71,14 +73,18 @@ class _Ours:
     def __init__(
         self,
         name: str,
-        clips: Clips,
+        n: int,
         options: LoopOptions,
         *,
         precision: Precision = "auto",
         compiled: bool = False,
         channels_last: bool = True,
         fused: bool = True,
+        kept: bool = True,
     ) -> None:
+        torch.set_num_threads(options.cpus)
+        if kept:
+            heap.keep()
         features, config = FeatureConfig(duration=options.seconds), models.family(name).config()
         recipe = TrainingConfig(batch_size=options.batch_size, crop_frames=options.crop_frames, precision=precision)
         torch.manual_seed(0)
@@ -88,9 +94,9 @@ class _Ours:
         if compiled:
             network.compile()
         optimizer = make_optimizer(network, config) if fused else _plain_optimizer(network, config)
-        steps = math.ceil(len(clips) / options.batch_size)
+        steps = math.ceil(n / options.batch_size)
         self._step = Step(network, optimizer, recipe, features, steps_per_epoch=steps, device=torch.device("cpu"))
-        self._clips, self._batch_size = clips, options.batch_size
+        self._clips, self._batch_size = _clips(n, options), options.batch_size
         self._generator = torch.Generator().manual_seed(0)
 
     def __call__(self) -> None:
@@ -98,10 +104,15 @@ class _Ours:
         loop.train_epoch(self._step, batches, epoch=1, generator=self._generator)
 
 
+def _clips(n: int, options: LoopOptions) -> Clips:
+    return gpu_side.make_clips(n, ["mel"], FeatureConfig(duration=options.seconds), torch.device("cpu"))
+
+
 class _Plain:
     """An epoch of the loop that people write."""
 
     def __init__(self, name: str, folder: Path, labels: list[int], options: LoopOptions, workers: int) -> None:
+        torch.set_num_threads(options.cpus)
         features, config = FeatureConfig(duration=options.seconds), models.family(name).config()
         torch.manual_seed(0)
         self._network = models.build(name, config, features, options.crop_frames, _GENRES)
@@ -128,7 +139,6 @@ def _plain_optimizer(network: nn.Module, config: ModelConfig) -> torch.optim.Opt
 def run(options: LoopOptions) -> Section:
     """Return the rates of both sides for each network, and how they compare."""
     machine.hold_to(options.cpus)
-    torch.set_num_threads(options.cpus)
     lines: list[Line] = []
     claims: list[Claim] = []
     for name, n in zip(_NETWORKS, options.rows, strict=True):
@@ -156,32 +166,31 @@ def run(options: LoopOptions) -> Section:
 
 def _network(name: str, n: int, options: LoopOptions) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Return the seconds of an epoch on each side, and what kept others from being measured."""
-    clips = gpu_side.make_clips(n, ["mel"], FeatureConfig(duration=options.seconds), torch.device("cpu"))
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+    clips = _clips(n, options)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, contextlib.ExitStack() as stack:
         files = Path(folder) / "npy"
         per_item.write_files(files, iter(clips.inputs["mel"].numpy()), "npy")
-        labels = clips.labels.tolist()
-        ours = functools.partial(_Ours, name, clips, options)
-        sides: dict[str, Callable[[], None]] = {
-            _OURS: ours(),
-            _PLAIN: _Plain(name, files, labels, options, options.workers),
-            _PLAIN_ALONE: _Plain(name, files, labels, options, 0),
-            "torch's own order of memory": ours(channels_last=False),
-            "optimiser not fused": ours(fused=False),
-            "bf16": ours(precision="bf16"),
+        plain = functools.partial(_Plain, name, files, clips.labels.tolist(), options)
+        ours = functools.partial(_Ours, name, n, options)
+        made: dict[str, Callable[[], Callable[[], None]]] = {
+            _OURS: ours,
+            _PLAIN: functools.partial(plain, options.workers),
+            _PLAIN_ALONE: functools.partial(plain, 0),
+            "memory given back after each step": functools.partial(ours, kept=False),
+            "torch's own order of memory": functools.partial(ours, channels_last=False),
+            "optimiser not fused": functools.partial(ours, fused=False),
+            "bf16": functools.partial(ours, precision="bf16"),
         }
+        sides = {side: stack.enter_context(Apart(make)) for side, make in made.items()}
         notes: dict[str, str] = {}
         if options.compiled:
-            made = ours(compiled=True)
-            started = time.perf_counter()
+            side = stack.enter_context(Apart(functools.partial(ours, compiled=True)))
             try:
-                made()
-                sides["compiled"] = made
-                print(f"compiled in {time.perf_counter() - started:.0f} s", flush=True)
-            except Exception as error:  # without a compiler there is one line less to compare
-                notes["compiled"] = f"failed: {type(error).__name__}"
-        timed = {side: measure.timed(epoch) for side, epoch in sides.items()}
-        return measure.interleave(timed, options.repeats, warm_up=1), notes
+                print(f"compiled in {side():.0f} s", flush=True)
+                sides["compiled"] = side
+            except RuntimeError as error:  # without a compiler there is one line less to compare
+                notes["compiled"] = f"failed: {str(error).splitlines()[-1]:.60}"
+        return measure.interleave(sides, options.repeats, warm_up=1), notes
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import ray
 import ray.data
 import torch
 
-from genreray import checkpoint, dataset, labels, predictions, scoring, spread, tables
+from genreray import checkpoint, dataset, heap, labels, predictions, scoring, spread, tables
 from genreray.checkpoint import Checkpoint
 from genreray.cluster import Cluster, Gpu, may_grow, n_gpus, wants_gpu
 from genreray.errors import Status, UserError
@@ -108,6 +108,7 @@ class GpuPredictor:
 
 def predict_block(block: pa.Table, checkpoint_uri: str, fingerprint: str, **how: Any) -> pa.Table:
     """Return rows of PREDICTIONS for rows of FEATURES, with the checkpoint kept in the worker's memory."""
+    heap.keep()
     return predict_rows(block, _load(checkpoint_uri, fingerprint), device=torch.device("cpu"), **how)
 
 

@@ -14,7 +14,7 @@ import ray.train.collective
 import ray.train.torch
 import torch
 
-from genreray import dataset, resume
+from genreray import dataset, heap, resume
 from genreray.checkpoint import Settings
 from genreray.recipe import TrainingConfig
 from genreray.sharing import Shared
@@ -55,6 +55,9 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     machine = os.cpu_count() or 1  # Ray's logical CPUs may be more
     torch.set_num_threads(min(task.threads or machine, machine))
+    device = ray.train.torch.get_device()
+    if device.type == "cpu":
+        heap.keep()
     training, validation = _clips(task, rank, world)
     trainer = Trainer(
         task.settings,
@@ -62,7 +65,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
         training,
         validation,
         counts=task.counts,
-        device=ray.train.torch.get_device(),
+        device=device,
         rank=rank,
         world=world,
         parallel=functools.partial(ray.train.torch.prepare_model, move_to_device=False),

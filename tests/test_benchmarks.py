@@ -341,7 +341,7 @@ def test_epochs_on_the_cpu_are_compared():
     )
     found = loop.run(dataclasses.replace(options, cpus=machine.n_cpus()))
     assert [line.name for line in found.lines if not line.values] == []
-    assert len(found.lines) == 2 * 6
+    assert len(found.lines) == 2 * 7
     assert [claim.wanted for claim in found.claims] == [1.5, 1.5]
 
 
