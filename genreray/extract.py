@@ -60,7 +60,8 @@ def extract(
         storage.delete_files(output.ours(), output.uri)
 
     def stages(dataset: "ray.data.Dataset") -> "ray.data.Dataset":
-        return pipeline.stage(dataset, extract_part, parts=output, config=config, limits=limits)
+        how = {"config": config, "limits": limits, "extract_tracks": track.extract_tracks}
+        return pipeline.stage(dataset, extract_part, parts=output, **how)
 
     return pipeline.run(
         in_order,

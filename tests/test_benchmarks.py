@@ -3,6 +3,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import multiprocessing
 import operator
 import os
 import subprocess
@@ -46,6 +47,7 @@ from benchmarks import (
 )
 from benchmarks import s3 as s3_benchmark
 from benchmarks import tag as tag_benchmark
+from benchmarks.apart import Apart
 from benchmarks.results import Claim, Line, Section
 from genreray import resume
 from genreray.errors import UserError
@@ -335,6 +337,20 @@ def test_other_loaders_are_compared():
     assert rate["genreray, ten epochs"] == pytest.approx(expected)
 
 
+def test_a_contender_lives_in_a_process_of_its_own():
+    with Apart(functools.partial, time.sleep, 0.2) as contender:
+        assert [0.2 <= contender() < 10 for _ in range(2)] == [True, True]
+        children = multiprocessing.active_children()
+    assert not any(child.is_alive() for child in children)
+    with Apart(functools.partial, operator.truediv, 1, 0) as contender, pytest.raises(RuntimeError, match="by zero"):
+        contender()
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        Apart(operator.truediv, 1, 0)
+    with Apart(functools.partial, os._exit, 3) as contender, pytest.raises(RuntimeError, match="exit code 3"):
+        contender()
+
+
+@pytest.mark.faults
 def test_epochs_on_the_cpu_are_compared():
     options = loop.LoopOptions(
         repeats=1, rows=(4, 4), seconds=5.0, batch_size=2, crop_frames=64, workers=0, compiled=False

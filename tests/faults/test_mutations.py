@@ -10,6 +10,7 @@ import pytest
 from sounds import FFMPEG, FORMATS, encode, encode_ffmpeg, noise
 
 from genreray import isolation
+from genreray.errors import TrackError
 from genreray.features import FeatureConfig
 from genreray.isolation import Limits
 from genreray.track import extract_tracks
@@ -117,9 +118,10 @@ def ended(monkeypatch):
     found, attempt = [], isolation._attempt
 
     def watched(*arguments, **options):
-        results, fault = attempt(*arguments, **options)
-        found.extend([fault] if fault else [])
-        return results, fault
+        for result in attempt(*arguments, **options):
+            if isinstance(result, TrackError):
+                found.append(result)
+            yield result
 
     monkeypatch.setattr(isolation, "_attempt", watched)
     return found

@@ -98,7 +98,7 @@ def test_a_node_lost_in_the_middle_of_extract_changes_nothing(cluster, music, tm
     process = job(cluster, "extract", music, str(hurt), "--duration", "10")
     wait_until(lambda: parts(hurt) > 0, process)
     before = parts(hurt)
-    remove_busy_node(cluster, "extract_block")
+    remove_busy_node(cluster, "extract_part")
     finish(process)
     print(
         f"found: {before} of {parts(hurt)} parts were written before, {len(table(hurt))} rows after, equal to without"
@@ -159,7 +159,7 @@ def test_a_worker_killed_every_few_seconds_changes_nothing(cluster, music, tmp_p
     killed = 0
     wait_until(lambda: parts(hurt) > 0, process)
     while process.poll() is None:
-        workers = [pid for node in cluster.worker_nodes for pid in busy("extract_block", raylet(node))]
+        workers = [pid for node in cluster.worker_nodes for pid in busy("extract_part", raylet(node))]
         if workers:
             os.kill(workers[killed % len(workers)], signal.SIGKILL)
             killed += 1
@@ -188,7 +188,7 @@ def test_a_killed_worker_costs_no_row(ray_session, tmp_path):
     def kill() -> None:
         until = time.monotonic() + 60
         while not killed and time.monotonic() < until:
-            if workers := busy("extract_block"):
+            if workers := busy("extract_part"):
                 os.kill(workers[0], signal.SIGKILL)
                 killed.append(workers[0])
 
