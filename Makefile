@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/genreray demo $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 test-faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m faults -s $(PYTEST_FLAGS)

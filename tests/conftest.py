@@ -31,6 +31,12 @@ os.environ |= {
 }
 
 
+def pytest_collection_modifyitems(items):
+    """Files with jobs on Ray first, which take long: what is quick fills up the end where several run side by side."""
+    jobs = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in jobs)
+
+
 @pytest.fixture(scope="session")
 def tone():
     return sounds.tone
