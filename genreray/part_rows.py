@@ -1,4 +1,4 @@
-"""Rows of parts by their places (part, row): read a row group at a time, by several threads."""
+"""Rows of parts by their places (part, row): of a disk read a row group at a time, by several threads."""
 
 import dataclasses
 import itertools
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from genreray import parts
+from genreray import parts, storage
 from genreray.ahead import map_ahead
 from genreray.errors import UserError
 
@@ -27,7 +27,7 @@ class Run:
         return len(self.places)
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the columns of these rows, in their order and of one row group at a time.
+        """Yield the columns of these rows in their order: of a disk one row group at a time, of a store all at once.
 
         Whoever uses each before asking for the next has its memory taken again for that.
         Raises UserError where the part is damaged, or has not that many rows any more.
@@ -42,7 +42,7 @@ class Run:
         with parts.opened(uri) as file:
             if rows.max() >= file.metadata.num_rows:
                 raise UserError(f"{uri} has lost rows since its folder was read: run the same command again")
-            for groups, rows_of_these in _by_row_group(file, rows):
+            for groups, rows_of_these in _by_row_group(file, rows, storage.is_local(uri)):
                 table = file.read_row_groups(groups, asked, use_threads=False)
                 # Whole ones, the most frequent, are not copied.
                 if not np.array_equal(rows_of_these, np.arange(len(table))):
@@ -67,12 +67,18 @@ def read(places: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
     return map_ahead(lambda run: pa.concat_tables(run.tables()), runs(places, columns), _PARTS_AHEAD)
 
 
-def _by_row_group(file: pq.ParquetFile, rows: NDArray[np.int64]) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
-    """Yield row groups, and which of their rows are wanted, until all of `rows` are; each group once if they ascend."""
+def _by_row_group(
+    file: pq.ParquetFile, rows: NDArray[np.int64], singly: bool
+) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
+    """Yield row groups, and which of their rows are wanted, until all of `rows` are; each group once.
+
+    `singly` is for rows that ascend: to and fro, groups would be read again and again. Each request to a store takes
+    its time.
+    """
     sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     ends = np.cumsum(sizes)
     groups = np.searchsorted(ends, rows, side="right")
-    if (np.diff(groups) < 0).any():  # to and fro: all at once, as each would be read again and again
+    if not singly or (np.diff(groups) < 0).any():
         used = np.unique(groups)
         starts = np.zeros(len(sizes), np.int64)
         starts[used] = np.cumsum([0, *(sizes[i] for i in used[:-1])])

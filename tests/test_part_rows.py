@@ -71,6 +71,14 @@ def test_each_row_group_is_read_once_and_no_other(places, groups):
     assert groups == [[0, 2]]
 
 
+def test_of_a_store_all_that_is_wanted_of_a_part_is_asked_for_at_once(bucket, groups):
+    uri = write_features(bucket, feature_rows(70)[:70], block_size=70)
+    places = parts.read_with_place(Parts(uri, tables.FEATURES).files(), ["track_id"], tables.FEATURES)
+    some = places.take([3, 5, 40, 69])
+    assert read_ids(some) == some.column("track_id").to_pylist()
+    assert groups == [[0, 1, 2]]
+
+
 def test_what_comes_with_the_places_stands_in_for_the_column_of_the_part(places):
     given = places.select(["part", "row"]).append_column("genre", pa.array([f"genre {i}" for i in range(N)]))
     expected = dict(zip(places.column("track_id").to_pylist(), given.column("genre").to_pylist(), strict=True))

@@ -9,7 +9,7 @@ from genreray.audio.clips import Clip, Finish, Samples, check_format, starts, to
 from genreray.audio.source import Source
 from genreray.errors import TrackError
 
-_BLOCK = 2 * 30 * 44_100  # samples of all channels read at a time: a clip at once, many channels in little memory
+_BLOCK = 2**16  # samples of all channels read at a time: they are averaged while they are in the cache
 _LEAD = 8192  # frames read before a clip after another: there libsndfile gets up to a block of Vorbis wrong
 # The header in an MPEG file's first frame, with the flag that says the number of frames follows.
 _MPEG_LENGTH = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f]")
@@ -19,6 +19,17 @@ class CannotReadError(Exception):
     """libsndfile cannot read the file, or not well: FFmpeg should."""
 
 
+class _File(sf.SoundFile):  # type: ignore[misc]  # it has no types
+    """A file that is read block after block.
+
+    soundfile seeks to where it is after each read of a file that can seek, for which libsndfile decodes mp3 anew.
+    """
+
+    def seekable(self) -> bool:
+        """Return that it is not: `seek` asks for no leave."""
+        return False
+
+
 def read(source: Source, duration: float, n: int, finish: Finish) -> list[Clip | TrackError]:
     """Return what `finish` makes of each of at most `n` clips.
 
@@ -26,7 +37,7 @@ def read(source: Source, duration: float, n: int, finish: Finish) -> list[Clip |
     """
     try:
         source.seek(0)
-        with sf.SoundFile(source) as file:
+        with _File(source) as file:
             check_format(file.samplerate, file.channels)
             if file.format == "MP3" and not _tells_length(source):
                 raise CannotReadError("length unknown")
@@ -70,13 +81,13 @@ def _tells_length(mpeg: Source) -> bool:
 
 def _read_at(file: sf.SoundFile, start: int, count: int) -> Samples:
     file.seek(start)
-    count = min(count, file.frames - start)  # a read that finds nothing takes a seek, for which mp3 is decoded anew
-    frames = _BLOCK // file.channels
-    blocks: list[Samples] = []
-    while count > 0 and len(y := to_mono(file.read(min(count, frames), dtype="float32", always_2d=True))):
-        blocks.append(y)
-        count -= len(y)
-    return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
+    y = np.empty(max(0, min(count, file.frames - start)), np.float32)
+    block = np.empty((_BLOCK // file.channels, file.channels), np.float32)
+    n_read = 0
+    while n_read < len(y) and len(samples := file.read(out=block[: len(y) - n_read])):
+        y[n_read : n_read + len(samples)] = to_mono(samples)
+        n_read += len(samples)
+    return y[:n_read]
 
 
 def _count_frames(file: sf.SoundFile) -> int:
