@@ -101,7 +101,8 @@ def update(docs: Path, found: list[Section]) -> None:
     """
     where = docs / "benchmarks.json"
     sections = {section.name: section for section in results.read(where)}
-    sections |= {section.name: section for section in found if section.was_run or section.name not in sections}
+    measured = {name for name, section in sections.items() if section.was_run}
+    sections |= {section.name: section for section in found if section.was_run or section.name not in measured}
     order = [*NAMES, *sorted(set(sections) - set(NAMES))]
     kept = [sections[name] for name in order if name in sections]
     results.write(where, kept)

@@ -421,7 +421,9 @@ def test_what_was_never_run_says_so_and_replaces_nothing(tmp_path):
     assert "| mel_cnn: an epoch, bf16 | not run |  | no GPU was at hand |" in text
     assert "Never run yet; this would do it:\n\n    python -m benchmarks.gpu\n" in text
     assert text.count("- CPU: A") == 1
+    bench.update(tmp_path, [dataclasses.replace(never, lines=never.lines[:1])])
     bench.update(tmp_path, [never])
+    assert results.read(tmp_path / "benchmarks.json") == [never]
     bench.update(tmp_path, [section("gpu")])
     bench.update(tmp_path, [never])
     assert results.read(tmp_path / "benchmarks.json") == [section("gpu")]
