@@ -5,8 +5,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from genreray.device import fits, send
 from genreray.features import FeatureConfig
 from genreray.genres import all_of
 from genreray.mfcc_stats import STATISTICS
+from genreray.rows import Read, Rows
 
 NO_LABEL = -1  # the label of a clip whose genre is unknown
 _DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
@@ -176,30 +176,6 @@ def shape(name: str, config: FeatureConfig) -> tuple[int, int]:
 def columns(names: Sequence[str]) -> list[str]:
     """Return the columns of FEATURES that clips with the inputs `names` are made of, each once."""
     return list(dict.fromkeys(MADE_OF.get(name, name) for name in names))
-
-
-class Rows(Protocol):
-    """Rows of FEATURES that can be read, such as `places.Run`."""
-
-    def __len__(self) -> int: ...
-
-    def tables(self) -> Iterable[pa.Table]:
-        """Read them, some at a time, each of which is used before the next is asked for."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Read:
-    """Rows that are in memory."""
-
-    table: pa.Table
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def tables(self) -> list[pa.Table]:
-        """Return them."""
-        return [self.table]
 
 
 def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]) -> Clips:

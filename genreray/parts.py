@@ -52,7 +52,7 @@ class Parts:
     def write_groups(self, track_ids: Sequence[str], groups: Iterable[pa.Table]) -> str:
         """Write the rows of `track_ids`, some at a time as they come, as one part and return its URI.
 
-        Each table becomes a row group; of rows with images, as many as they hold GROUP.
+        Each table becomes a row group; one of more than GROUP rows with images becomes several.
         """
         ids = hashlib.sha256("\n".join(track_ids).encode())
         uri = storage.join(self.uri, f"part-{ids.hexdigest()[:20]}.parquet")

@@ -49,8 +49,8 @@ class Pool:
     def stores(self, learnt: Learnable, inputs: Sequence[str], settings: Settings) -> list[float]:
         """Return the sizes of object stores that share clips with these inputs, or with the pool's, all or some."""
         names = tuple(dict.fromkeys([*self.inputs, *inputs]))
-        some = [places for n in range(len(names)) for places in itertools.combinations(names, n + 1)]
-        return [store_for(learnt, places, settings) for places in some]
+        some = [chosen for n in range(len(names)) for chosen in itertools.combinations(names, n + 1)]
+        return [store_for(learnt, chosen, settings) for chosen in some]
 
     def share(self, learnt: Learnable, inputs: Sequence[str], settings: Settings) -> Shared | None:
         """Return the clips with these inputs, and with the pool's others where there is room; None without room."""

@@ -9,6 +9,7 @@ from genreray.dataset import Clips
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.mfcc_stats import mfcc_stats
+from genreray.rows import Read
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_labels_follow_the_given_order_and_unknown_genres_have_none(table):
 
 def test_tables_load_as_one(table):
     whole = dataset.from_table(table, ["mel"], SMALL, GENRES)
-    pieces = [dataset.Read(table.slice(i, 7)) for i in range(0, len(table), 7)]
+    pieces = [Read(table.slice(i, 7)) for i in range(0, len(table), 7)]
     loaded = dataset.load(pieces, ["mel"], SMALL, GENRES)
     assert torch.equal(loaded.inputs["mel"], whole.inputs["mel"])
     assert (loaded.track_ids, loaded.labels.tolist()) == (whole.track_ids, whole.labels.tolist())
@@ -183,7 +184,7 @@ def test_mfcc_stats_of_a_table_are_taken_as_they_are(table):
     without_mfcc = table.drop_columns(["mfcc"]).append_column("mfcc_stats", column)
     clips = dataset.from_table(without_mfcc, ["mfcc_stats"], SMALL, GENRES)
     assert np.array_equal(clips.inputs["mfcc_stats"], given)
-    pieces = [dataset.Read(without_mfcc.slice(i, 7)) for i in range(0, len(table), 7)]
+    pieces = [Read(without_mfcc.slice(i, 7)) for i in range(0, len(table), 7)]
     loaded = dataset.load(pieces, ["mel", "mfcc_stats"], SMALL, GENRES)
     assert np.array_equal(loaded.inputs["mfcc_stats"], given)
 

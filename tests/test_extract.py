@@ -138,7 +138,7 @@ def test_fetching_decoding_and_writing_are_one_task(ray_session, tracks, tmp_pat
     assert set(written.schema().names) == {"track_id", "status"}  # all that came back through the object store
 
 
-def test_tag_decodes_predicts_and_writes_in_one_task(ray_session, tracks, tmp_path):
+def test_what_is_made_of_a_block_in_memory_is_written_by_the_same_task(ray_session, tracks, tmp_path):
     import ray.data
 
     parts = Parts(str(tmp_path), tables.with_metadata(tables.FEATURES, {}))

@@ -27,6 +27,7 @@ from genreray.models.mel_cnn import MelCnnConfig
 from genreray.predict import predict_rows
 from genreray.progress import Progress
 from genreray.recipe import TrainingConfig
+from genreray.rows import Read
 from genreray.source import Source
 from genreray.tag import tag
 from genreray.train import train
@@ -85,12 +86,12 @@ def trained(features, tmp_path_factory):
 def test_clips_have_all_their_genres_and_those_above(features):
     table = pa.Table.from_pylist(tree_rows(48), schema=tables.FEATURES)
     table = table.filter(pa.array([status == "ok" for status in table["status"].to_pylist()]))
-    clips = dataset.load([dataset.Read(table)], ["mel"], SMALL, GENRES, PARENTS)
+    clips = dataset.load([Read(table)], ["mel"], SMALL, GENRES, PARENTS)
     above = {"Oi": {"Oi", "Punk", "Rock"}, "Punk": {"Punk", "Rock"}}
     for row, found in zip(table["genres"].to_pylist(), clips.labels, strict=True):
         expected = above.get(row[0], set(row))
         assert {GENRES[i] for i in torch.nonzero(found)[:, 0]} == expected
-    some = dataset.load([dataset.Read(table)], ["mel"], SMALL, ["Folk", "Jazz"], PARENTS).labelled()
+    some = dataset.load([Read(table)], ["mel"], SMALL, ["Folk", "Jazz"], PARENTS).labelled()
     assert 0 < len(some) < len(clips)
     assert some.labels.any(1).all()
 
