@@ -85,7 +85,7 @@ def _read_at(file: sf.SoundFile, start: int, count: int) -> Samples:
     block = np.empty((_BLOCK // file.channels, file.channels), np.float32)
     n_read = 0
     while n_read < len(y) and len(samples := file.read(out=block[: len(y) - n_read])):
-        y[n_read : n_read + len(samples)] = to_mono(samples)
+        to_mono(samples, y[n_read : n_read + len(samples)])
         n_read += len(samples)
     return y[:n_read]
 
