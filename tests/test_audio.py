@@ -10,6 +10,7 @@ import soundfile as sf
 from sounds import FFMPEG, FORMATS, encode, encode_ffmpeg, noise, offset_and_gain, samples, tone, video
 
 from genreray import audio
+from genreray.errors import TrackError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CLIP = DATA / "fma/fma_medium/000/000002.mp3"
@@ -18,6 +19,7 @@ RATES = (22050, 44100, 48000)
 LOSS = 0.06  # of level, half a dB: what lossy codecs take from noise at the bit rates used here
 # How far off its codec may place a sound, in seconds; aac has no header that says what its encoder put in front.
 DELAYS = {"m4a": 0.002, "aac": 0.025, "wma": 0.050, "mka": 0.025, "webm": 0.005}
+OPEN_FILES = Path("/proc/self/fd")
 EDGE = 600  # samples at the ends of a cut that the resampler fills from what lies beyond
 
 # Equal to librosa
@@ -67,6 +69,30 @@ def test_the_middle_never_has_a_sample_too_many():
         content = encode(noise(native_sr, 4.0), native_sr, "WAV")
         for duration in (3.0, 3.00006, 3.333):
             assert 0 <= round(duration * 22050) - len(audio.decode(content, 22050, duration)) <= 1
+
+
+# However a file is read
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_in_memory_is_what_it_is_on_disk_and_on_systems_without_memory_files(format, tmp_path, monkeypatch):
+    content = samples(format, 4.0)[2]
+    y = audio.decode(content, 22050, 30.0)
+    (tmp_path / "track").write_bytes(content)
+    with (tmp_path / "track").open("rb") as file:
+        np.testing.assert_array_equal(audio.decode(file, 22050, 30.0), y)
+    monkeypatch.delattr("os.memfd_create")
+    np.testing.assert_array_equal(audio.decode(content, 22050, 30.0), y)
+
+
+@pytest.mark.skipif(not OPEN_FILES.exists(), reason="tells open files on Linux")
+def test_nothing_stays_open():
+    good, bad = encode(noise(8000, 4.0), 8000, "WAV"), b"no audio at all" * 100
+    before = len(list(OPEN_FILES.iterdir()))
+    audio.decode(good, 22050, 30.0)
+    with pytest.raises(TrackError):
+        audio.decode(bad, 22050, 30.0)
+    assert len(list(OPEN_FILES.iterdir())) == before
 
 
 # No more than needed

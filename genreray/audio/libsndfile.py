@@ -36,8 +36,7 @@ def read(source: Source, duration: float, n: int, finish: Finish) -> list[Clip |
     Raises CannotReadError where libsndfile cannot read them, and TrackError where the file's header makes no sense.
     """
     try:
-        source.seek(0)
-        with _File(source) as file:
+        with source.as_file() as readable, _File(readable, closefd=False) as file:
             check_format(file.samplerate, file.channels)
             if file.format == "MP3" and not _tells_length(source):
                 raise CannotReadError("length unknown")

@@ -1,7 +1,10 @@
 """A file as decoders see it: read within bounds, its faults kept where decoders would hide them."""
 
+import contextlib
 import io
-from typing import Any, BinaryIO
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Self
 
 from genreray.errors import Status, TrackError
 
@@ -13,7 +16,7 @@ class Source:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        # libsndfile asks for each frame of an mp3: what is in memory, where nothing fails, is read without detour.
+        # Decoders ask for each frame of an mp3: what is in memory, where nothing fails, is read without detour.
         self.readinto = file.readinto if isinstance(file, io.BytesIO) else self._readinto
         self._left = MOST_READ
         self.fault: Exception | None = None
@@ -56,3 +59,23 @@ class Source:
     def tell(self) -> int:
         """Return the place of the next byte."""
         return self._file.tell()
+
+    @contextlib.contextmanager
+    def as_file(self) -> Iterator[Self | int]:
+        """Yield what reads the file from its beginning: of one in memory the descriptor of a copy, else this.
+
+        The system answers libsndfile sooner than Python does. Nothing there can fail that would have to be kept.
+        """
+        self.seek(0)
+        if not isinstance(self._file, io.BytesIO) or not hasattr(os, "memfd_create"):  # which is Linux's
+            yield self
+            return
+        descriptor = os.memfd_create("track")
+        try:
+            rest = memoryview(self._file.getvalue())  # the content itself; `getbuffer` would make a copy
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            yield descriptor
+        finally:
+            os.close(descriptor)
