@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from genreray.tables import SPLITS
 
@@ -123,6 +122,8 @@ def _folds(genres: _Ints, groups: _Ints) -> _Ints:
     n_groups = int(groups.max()) + 1
     if n_groups <= _FOLDS:
         return groups
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # takes a second
+
     strata = genres if np.bincount(genres).max() >= _FOLDS else np.zeros_like(genres)
     alone = n_groups == len(groups)
     # Not shuffled by these: the order of the rows is random already, and they follow it.
