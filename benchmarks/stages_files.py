@@ -23,6 +23,7 @@ from genreray.checkpoint import Checkpoint
 from genreray.errors import Status
 from genreray.features import FeatureConfig
 from genreray.featureset import table_settings
+from genreray.machine_code import compiled
 from genreray.parts import Parts
 from genreray.tag import stamp_block
 
@@ -68,8 +69,8 @@ class Files:
     def track_stages(self) -> Seconds:
         """Return what each stage of `track.extract_tracks` takes, which the decoding process runs."""
         laps = Laps(TRACK)
-        cut_frames, sum_bands = features._compiled()
-        compiled = cut_frames, laps.around(sum_bands, FFT, BANDS)
+        cut_frames, sum_bands = compiled(features._cut_frames), compiled(features._sum_bands)
+        loops = {features._cut_frames: cut_frames, features._sum_bands: laps.around(sum_bands, FFT, BANDS)}
         places = (
             Place(storage, "open_track", COLUMNS, FETCH),
             Place(libsndfile, "to_mono", DECODE, MONO),
@@ -78,7 +79,7 @@ class Files:
             Place(scipy.fft, "rfft", WINDOW, FFT),
             Place(features, "dct_basis", GREY, MFCC),
         )
-        with mock.patch.object(features, "_compiled", return_value=compiled), laps.at(*places):
+        with mock.patch.object(features, "compiled", loops.__getitem__), laps.at(*places):
             made = list(track.extract_tracks(self.paths, self._config))
             laps.lap(COLUMNS)
         _check([columns["status"] for columns in made])

@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genreray.errors import UserError
+from genreray.machine_code import compiled
 
 _AMIN = np.float32(1e-10)  # power under which librosa.power_to_db takes no logarithm
 _BLOCK = 32  # frames transformed at a time: they and their spectra stay in the cache
@@ -117,7 +117,8 @@ def mel_power(y: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float
     import scipy.fft  # here, as librosa below: those who only train need neither
 
     n_frames, n_fft, hop_length = 1 + len(y) // config.hop_length, config.n_fft, config.hop_length
-    window, basis, (cut_frames, sum_bands) = _window(n_fft), _mel_basis(config), _compiled()
+    window, basis = _window(n_fft), _mel_basis(config)
+    cut_frames, sum_bands = compiled(_cut_frames), compiled(_sum_bands)
     power = np.empty((config.n_mels, n_frames), np.float32)
     block = np.empty((_BLOCK, n_fft), np.float32)
     for i in range(0, n_frames, _BLOCK):
@@ -170,13 +171,6 @@ def _sum_bands(
                 total[frame] += weight * (value.real * value.real + value.imag * value.imag)
         for frame in range(n_frames):
             power[band, frame] = total[frame]
-
-
-@functools.cache
-def _compiled() -> tuple[Callable[..., None], Callable[..., None]]:
-    import numba  # what librosa compiles its own loops with; like librosa, not for those who only train
-
-    return numba.njit(_cut_frames, nogil=True), numba.njit(_sum_bands, nogil=True)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,6 +1,5 @@
 """Where the clips of a track lie, and what both decoders make of what a file holds there."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genreray.errors import Status, TrackError
+from genreray.machine_code import compiled
 
 _MAX_CHANNELS = 32
 _SAMPLE_RATES = range(1_000, 768_001)  # Hz; beyond these a header is taken for damaged
@@ -49,7 +49,7 @@ def to_mono(samples: Samples, out: Samples | None = None) -> Samples:
     if n_channels == 1:
         mono[:] = samples[:, 0]
     elif n_channels == 2 and samples.flags.c_contiguous:
-        _compiled()(samples.reshape(-1), mono)
+        compiled(_average_pairs)(samples.reshape(-1), mono)
     elif n_channels == 2:  # numpy's mean over an axis of two is ten times slower than this, with the same bits
         np.add(samples[:, 0], samples[:, 1], out=mono)
         mono *= np.float32(0.5)
@@ -62,11 +62,3 @@ def _average_pairs(stereo: Samples, mono: Samples) -> None:
     """Set mono [n_samples] to the means of the pairs of stereo [2 * n_samples]."""
     for i in range(len(mono)):
         mono[i] = np.float32(0.5) * (stereo[2 * i] + stereo[2 * i + 1])
-
-
-@functools.cache
-def _compiled() -> Callable[[Samples, Samples], None]:
-    import numba  # as in genreray.features
-
-    compiled: Callable[[Samples, Samples], None] = numba.njit(_average_pairs, nogil=True)
-    return compiled

@@ -1,0 +1,33 @@
+"""Loops over arrays, compiled for the CPU at hand by numba and kept on disk for the next process."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+
+@functools.cache
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Return what does the same as `function`, a loop over arrays that returns nothing, at the speed of machine code.
+
+    It is compiled when it is first called, and written beside the file that `function` is in, or where that cannot be,
+    into the user's cache folder. Where a disk will not have it, or gives back something else, it is compiled anew.
+    """
+    return _Compiled(function)
+
+
+class _Compiled:
+    def __init__(self, function: Callable[..., None]) -> None:
+        import numba  # what librosa compiles its own loops with; those who only train do without both
+
+        self._compile = functools.partial(numba.njit, function, nogil=True)
+        try:
+            self._fast: Callable[..., None] = self._compile(cache=True)
+        except RuntimeError:  # there is no folder that could be written to
+            self._fast = self._compile()
+
+    def __call__(self, *arguments: Any) -> None:
+        try:
+            self._fast(*arguments)
+        except Exception:  # numba passes on what reading or writing its files raises, of whatever kind
+            self._fast = self._compile()
+            self._fast(*arguments)
