@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from genreray import models
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.featureset import Labels
@@ -160,6 +159,12 @@ class Tag(CatalogJob):
     wanted: OutputFlags = dataclasses.field(default_factory=Wanted)
 
 
+def _every_model() -> str:
+    from genreray.models import MODELS  # torch takes two seconds, for which the other jobs' flags shall not wait
+
+    return ",".join(MODELS)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduce(Job):
     """Train and score every system on FEATURES, the report's and better ones, and write one table of them to REPORT."""
@@ -169,7 +174,7 @@ class Reproduce(Job):
     """Folder that extract wrote."""
     report: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="REPORT")]
     """Folder to write; run again, it goes on where it stopped."""
-    models: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ",".join(models.MODELS)
+    models: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = dataclasses.field(default_factory=_every_model)
     """Systems, separated by commas; by default all that there are."""
     seeds: int = 3
     """Times that each system is trained, from seed 0 on."""

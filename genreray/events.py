@@ -8,7 +8,8 @@ from typing import Any
 
 from genreray import storage
 from genreray.dimensions import Point
-from genreray.trials import METRICS, Trial
+from genreray.selection import METRICS
+from genreray.trials import Trial
 
 FOLDER = "tensorboard"
 FILE_NAME = "events.out.tfevents.genreray"  # TensorBoard looks for names with tfevents in them

@@ -25,9 +25,9 @@ from genreray.models import ModelConfig
 from genreray.models.fitted import Fitted
 from genreray.models.fitted import check_recipe as check_fitted_recipe
 from genreray.recipe import TrainingConfig
+from genreray.selection import SCORE
 from genreray.starts import MOST_FAILED, StartPolicy, is_failed_start
 from genreray.train_worker import WorkerTask, train_worker
-from genreray.validation import SCORE
 
 
 def make_settings(
@@ -105,7 +105,7 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
 
 
 def fit(tracks: Mapping[str, pa.Table], task: WorkerTask, plan: Workers, *, max_failures: int) -> str:
-    """Run Ray Train to the end and return the URI of the checkpoint of the best epoch (see validation.SCORE).
+    """Run Ray Train to the end and return the URI of the checkpoint of the best epoch (see selection.SCORE).
 
     `tracks` are rows of FeatureSet.index by split; unused where the task brings the clips themselves. `max_failures`
     of workers are made good between two epochs. Raises UserError where a worker does, and where the loss left the

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from genreray.dimensions import Choice, Dimension, Space
+from genreray.selection import direction
 from genreray.space import varied
-from genreray.trials import Trial, direction
+from genreray.trials import Trial
 
 FEWEST = 10  # trials, below which nothing is told
 

@@ -1,11 +1,10 @@
 """The command line -> a job: the classes of arguments as subcommands, train with the flags of its architecture."""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from genreray import models, winner
 from genreray.arguments import (
     DEFAULT_MODEL,
     Demo,
@@ -20,7 +19,9 @@ from genreray.arguments import (
 )
 from genreray.arguments_local import Fetch, Inspect, Review, Untag
 from genreray.featureset import Labels
-from genreray.space import default_configs
+
+if TYPE_CHECKING:
+    from genreray.winner import Winner
 
 JOBS: dict[str, type[Job] | type[Fetch] | type[Untag] | type[Review] | type[Inspect]] = {
     "fetch": Fetch,
@@ -42,7 +43,7 @@ def parse(argv: list[str]) -> Any:
 
     Raises UserError for values that no job takes; exits with 2 for flags that there are not, with 0 after --help.
     """
-    types = {**JOBS, "train": _train_of(argv)}
+    types = {**JOBS, "train": _train_of(argv)} if argv[:1] == ["train"] else JOBS
     commands = tuple(Annotated[job, tyro.conf.subcommand(name=name)] for name, job in types.items())
     union: Any = commands[0]
     for command in commands[1:]:
@@ -58,8 +59,9 @@ def parse(argv: list[str]) -> Any:
 
 def _train_of(argv: list[str]) -> type[Job]:
     """Return Train with the flags and defaults of the model that the command line names, or of its --config."""
-    if argv[:1] != ["train"]:
-        argv = []
+    from genreray import models, winner  # not for who asks for another job
+    from genreray.space import default_configs
+
     model, config = _said(argv, "--model"), _said(argv, "--config")
     if config is not None:
         return _train_with(winner.read(config, model))
@@ -77,7 +79,7 @@ def _said(argv: list[str], flag: str) -> str | None:
     return None
 
 
-def _train_with(start: winner.Winner) -> type[Job]:
+def _train_with(start: "Winner") -> type[Job]:
     """Return Train with the flags of one architecture, and the settings that they begin from."""
     model, training = start.configs
     flags: list[Any] = [

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from genreray import space as spaces
 from genreray.dimensions import Choice, Dimension, Integer, LogUniform, Point, Space
 from genreray.search_plan import Method
-from genreray.trials import Trial, TrialStatus, direction
+from genreray.selection import direction
+from genreray.trials import Trial, TrialStatus
 
 _STARTUP = 10  # random points before TPE has something to go by, where there are that many trials
 _STARTUP_SHARE = 0.3  # of the trials, where there are fewer

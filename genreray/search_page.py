@@ -10,8 +10,9 @@ from genreray import pages, report, search_plots, storage
 from genreray.dimensions import shown
 from genreray.importance import FEWEST, importance
 from genreray.search_report import SearchReport
+from genreray.selection import METRICS
 from genreray.space import Configs, varied
-from genreray.trials import METRICS, Trial, TrialStatus
+from genreray.trials import Trial, TrialStatus
 
 HTML_NAME = "report.html"
 _OF_TEST = {"accuracy": "accuracy", "mean_average_precision": "mean average precision", "macro_f1": "macro F1"}

@@ -7,8 +7,7 @@ import tyro
 
 from genreray.errors import UserError
 from genreray.featureset import Labels
-from genreray.trials import direction
-from genreray.validation import SCORE
+from genreray.selection import SCORE, direction
 
 Gpu = Literal["auto", "yes", "no"]
 Method = Literal["tpe", "random", "grid"]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from genreray import trials
+from genreray import selection, trials
 from genreray.dimensions import Choice, Dimension, Integer, shown
 from genreray.plots import ACCENT, GREY, INK, SOFT, STYLE, WARM, finite, legend, percent_axis, svg
 from genreray.search_report import SearchReport
@@ -35,7 +35,7 @@ def words(metric: str) -> str:
 
 def is_share(metric: str) -> bool:
     """Return whether a metric is a share, which is shown in percent."""
-    return trials.direction(metric) == "max"
+    return selection.direction(metric) == "max"
 
 
 def course(search: SearchReport) -> str:
@@ -156,7 +156,7 @@ def _points(axes: Axes, search: SearchReport, shown: Sequence[Trial], place: Cal
             )
     failed = [place(trial) for trial in shown if trial.status is TrialStatus.FAILED]
     if failed:
-        worst = high if trials.direction(search.metric) == "min" else low
+        worst = high if selection.direction(search.metric) == "min" else low
         axes.plot(failed, [worst] * len(failed), "x", color=SOFT, markersize=5, clip_on=False, label="failed")
     _share_axis(axes, search)
 
@@ -169,7 +169,7 @@ def _limits(values: Sequence[float], search: SearchReport) -> tuple[float, float
     low, high = float(known.min()), float(known.max())
     lower, upper = np.quantile(known, [0.25, 0.75])
     far = _FAR * float(upper - lower)
-    if far and trials.direction(search.metric) == "min":
+    if far and selection.direction(search.metric) == "min":
         high = min(high, float(upper) + far)
     elif far:
         low = max(low, float(lower) - far)

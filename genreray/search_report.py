@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genreray import trials
+from genreray import selection, trials
 from genreray.dimensions import Space
 from genreray.space import space_to_json
 from genreray.trials import Trial, TrialStatus
@@ -42,7 +42,7 @@ class SearchReport:
     @functools.cached_property
     def scored(self) -> list[Trial]:
         """The trials that may win, best first, equals in their order."""
-        sign = 1 if trials.direction(self.metric) == "min" else -1
+        sign = 1 if selection.direction(self.metric) == "min" else -1
         found = [(value, trial) for trial in self.trials if (value := self.value(trial)) is not None]
         return [trial for _, trial in sorted(found, key=lambda pair: sign * pair[0])]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from genreray import search_page, storage, trials, winner
+from genreray import search_page, selection, storage, trials, winner
 from genreray import space as spaces
 from genreray.models.base import Family
 from genreray.search_report import SearchReport
@@ -74,7 +74,7 @@ def facts(found: SearchReport) -> dict[str, Any]:
 
 
 def _scores(trial: Trial, metric: str) -> dict[str, float]:
-    names = dict.fromkeys([metric, *trials.METRICS])
+    names = dict.fromkeys([metric, *selection.METRICS])
     return {name: value for name in names if (value := trial.value(name)) is not None}
 
 

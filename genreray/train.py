@@ -17,9 +17,9 @@ from genreray.models import ModelConfig
 from genreray.models.fitted import Fitted
 from genreray.progress import Progress
 from genreray.recipe import TrainingConfig
+from genreray.selection import SCORE
 from genreray.statistics import with_fma_statistics
 from genreray.train_worker import WorkerTask
-from genreray.validation import SCORE
 
 _POLL = 0.5  # seconds between two looks at the history
 _MAX_FAILURES = 3  # of workers and nodes, without an epoch between them
@@ -54,7 +54,7 @@ def train(
     labels: Labels = "genre",
     fresh: bool = False,
 ) -> Trained:
-    """Train `model` on the training split and leave its best epoch (see validation.SCORE) in `run_uri`.
+    """Train `model` on the training split and leave its best epoch (see selection.SCORE) in `run_uri`.
 
     `labels` says what is learnt: the one `genre` of each track, or all its `genres`.
     `fma_features` is FMA's features.csv, whose MFCC statistics are taken instead of those of the clips.

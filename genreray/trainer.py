@@ -21,8 +21,9 @@ from genreray.models.fitted import Fitted
 from genreray.models.standardise import Standardise
 from genreray.moments import Moments
 from genreray.recipe import TrainingConfig
+from genreray.selection import SCORE
 from genreray.source import Source
-from genreray.validation import SCORE, validate
+from genreray.validation import validate
 
 _LOOKED_AT = 256  # clips at a time where their moments are summed
 

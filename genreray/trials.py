@@ -1,24 +1,21 @@
 """TRIALS: what a search has tried, a row a trial, and what the rows say: the best, the course, what mattered."""
 
 import dataclasses
-import difflib
 import functools
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from genreray import tables
 from genreray.dimensions import Point
-from genreray.errors import UserError
 from genreray.resume import History
+from genreray.selection import METRICS, SCORE, direction
 from genreray.space import point_from_json
-from genreray.validation import SCORE
 
 FILE_NAME = "trials.parquet"
-Direction = Literal["min", "max"]
 
 
 class TrialStatus(StrEnum):
@@ -30,14 +27,6 @@ class TrialStatus(StrEnum):
     INTERRUPTED = "interrupted"  # with the whole search: the same command goes on with it
 
 
-# What a search may select by, each as in the epoch whose weights are kept.
-METRICS: Mapping[str, Direction] = {
-    SCORE: "min",
-    "validation_loss": "min",
-    "validation_accuracy": "max",
-    "validation_macro_f1": "max",
-    "validation_mean_average_precision": "max",
-}
 _OF_EPOCHS = ("training_loss", "training_accuracy", *METRICS)
 _OF_BEST = (*_OF_EPOCHS, "temperature", "calibration_error_before", "calibration_error_after")
 _OF_TEST = ("accuracy", "macro_f1", "log_loss", "mean_average_precision")
@@ -82,7 +71,7 @@ class Trial:
 
     @functools.cached_property
     def kept(self) -> dict[str, Any] | None:
-        """The epoch whose weights are kept, the first of the lowest validation.SCORE; None where none was scored."""
+        """The epoch whose weights are kept, the first of the lowest selection.SCORE; None where none was scored."""
         return min(self.epochs, key=lambda epoch: float(epoch[SCORE]), default=None)
 
     @property
@@ -94,14 +83,6 @@ class Trial:
         """Return the metric of the epoch that is kept; None where there is none."""
         found = (self.kept or {}).get(metric)
         return None if found is None else float(found)
-
-
-def direction(metric: str) -> Direction:
-    """Return whether less or more of a metric is better; raises UserError where there is no such metric."""
-    if metric not in METRICS:
-        (nearest,) = difflib.get_close_matches(metric, METRICS, n=1, cutoff=0)
-        raise UserError(f"there is no metric {metric!r}, the nearest is {nearest}: give one of {', '.join(METRICS)}")
-    return METRICS[metric]
 
 
 def best(trials: Sequence[Trial], metric: str) -> Trial | None:

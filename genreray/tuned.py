@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genreray.search_report import SearchReport
-from genreray.trials import METRICS, Trial, TrialStatus, direction
+from genreray.selection import METRICS, direction
+from genreray.trials import Trial, TrialStatus
 
 # Of a test score, what a row shows: the first that there is.
 TEST = ("accuracy", "mean_average_precision")

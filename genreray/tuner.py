@@ -21,10 +21,11 @@ from genreray.errors import reason
 from genreray.models.base import Family
 from genreray.search import grid, propose
 from genreray.search_plan import Method
+from genreray.selection import METRICS, direction
 from genreray.space import Configs
 from genreray.trial import CPUS, Common, run_trial
 from genreray.trial_folder import FIRST
-from genreray.trials import METRICS, Trial, TrialStatus, direction
+from genreray.trials import Trial, TrialStatus
 from genreray.tune_folder import STATE
 
 _MAX_LOSSES = 3  # of the process that a trial's function runs in, with its node

@@ -9,8 +9,7 @@ from torch import Tensor
 from genreray import calibration, multilabel_metrics, thresholds
 from genreray.hierarchy import Hierarchy, probabilities
 from genreray.metrics import calibration_error, macro_f1
-
-SCORE = "calibrated_loss"  # what the best epoch has the lowest of
+from genreray.selection import SCORE
 
 
 class Validated(NamedTuple):
