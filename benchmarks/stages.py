@@ -22,16 +22,17 @@ from genreray.checkpoint import Checkpoint
 from genreray.features import FeatureConfig
 
 _METHOD = """\
-CPU time of all threads, in libraries that are given one thread, of one track (of train: of one training clip). The
-functions that `genreray` itself calls do {block} mp3 files of {seconds:g} s (hard links to {distinct} generated clips)
-as one block ({answered} for tag); a clock is read where one stage calls the next, so that all that passes is one
-stage's or another's. The whole is the same work in the same rounds without that clock: what it takes more than the sum
-of its stages would be missing from the table. What passes from the decoding process to the worker is timed in both, on
-rows that lie ready. An untrained network answers; training is by each architecture's own recipe, in one worker, on
-{training} training clips ({fewer} for {slower}) and an eighth as many of validation. The last column has each stage's
-share of the whole and the bytes a track that come out of it. Floors: `soundfile.read` of the same bytes; the bare
-pyarrow scan of the column; what a network's products and convolutions take at the rate of a product of two square
-matrices of {size} rows (torch's or numpy's, the faster one)."""
+CPU time of all threads, in libraries that are given one thread, of one track (of train: of one training clip), on one
+CPU, where no process takes from another what two cores or two threads of a core share. The functions that `genreray`
+itself calls do {block} mp3 files of {seconds:g} s (hard links to {distinct} generated clips) as one block ({answered}
+for tag); a clock is read where one stage calls the next, so that all that passes is one stage's or another's. The whole
+is the same work in the same rounds without that clock: what it takes more than the sum of its stages would be missing
+from the table. What passes from the decoding process to the worker is timed in both, on rows that lie ready. An
+untrained network answers; training is by each architecture's own recipe, in one worker, on {training} training clips
+({fewer} for {slower}) and an eighth as many of validation. The last column has each stage's share of the whole and the
+bytes a track that come out of it. Floors: `soundfile.read` of the same bytes; the bare pyarrow scan of the column; what
+a network's products and convolutions take at the rate of a product of two square matrices of {size} rows (torch's or
+numpy's, the faster one)."""
 
 _NETWORKS = ("mel_cnn", "short_chunk_resnet")
 _PRODUCT = 1024  # rows of the plain product's matrices
@@ -67,6 +68,7 @@ QUICK = StagesOptions(repeats=1, block=8, answered=4, clips=2, seconds=10.0, row
 
 def run(options: StagesOptions) -> Section:
     """Return the times of all stages, and how each job's sum agrees with the whole."""
+    machine.hold_to(1)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
         folder = Path(name)
         most = max(options.block, options.answered)

@@ -2,7 +2,7 @@ import types
 
 import pytest
 
-from benchmarks import laps, stages, stages_lines
+from benchmarks import laps, machine, stages, stages_lines
 from benchmarks.laps import Laps, Place
 
 
@@ -58,7 +58,8 @@ def test_the_stages_of_a_job_are_shown_with_their_sum_and_floor():
 
 
 @pytest.mark.faults
-def test_the_stages_of_all_jobs_are_timed(tmp_path):
+def test_the_stages_of_all_jobs_are_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "hold_to", lambda cpus: None)
     options = stages.StagesOptions(repeats=1, block=2, answered=2, clips=1, seconds=4.0, rows=(8, 8), folder=tmp_path)
     found = stages.run(options)
     times = {line.name: line.values for line in found.lines}
