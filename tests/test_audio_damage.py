@@ -53,6 +53,19 @@ def test_silence_is_silent():
     assert len(audio.decode(encode(tone(16000, 4.0, amplitude=2e-4), 16000, "WAV", "FLOAT"), 16000, 30.0)) == 64_000
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("background", [0.0, 0.5e-4])
+@pytest.mark.parametrize(
+    ("peak", "status"),
+    [(0.99e-4, Status.SILENT), (1.01e-4, None), (2e-3, None), (0.99e6, None), (1.01e6, Status.UNDECODABLE)],
+)
+def test_one_sample_decides_at_the_limits(sign, background, peak, status):
+    y = np.full(64_000, background, np.float32)
+    y[30_000] = sign * peak
+    content = encode(y, 16000, "WAV", "FLOAT")
+    assert (status is None and len(audio.decode(content, 16000, 30.0))) or status_of(content) == status
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
 def test_samples_that_are_no_sound_are_undecodable(value):
     y = tone(16000, 4.0)
