@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks import command, machine, material, measure, per_item
 from benchmarks.command import Options
 from benchmarks.results import Claim, Line, Section
-from genreray import dataset
+from genreray import dataset, heap
 from genreray.checkpoint import Settings
 from genreray.features import FeatureConfig
 from genreray.featureset import FeatureSet
@@ -29,13 +29,14 @@ from genreray.source import Source
 
 _METHOD = """\
 The log-mels of {n:,} clips of {seconds:g} s become batches of {batch} random crops of {crop} frames with their labels,
-uint8, in the main process, on {cpus} CPUs: once as FEATURES, through `genreray.source` as each worker of
-`genreray train` reads them, and once in the forms that people train from. .npy and .png are files of one track each
-behind torch's DataLoader, tars those of webdataset behind its own, each with {workers} worker processes that are up
-before; the tracks of the tars are shuffled over 1,000, all others over all. Raw pyarrow reads the column in file order,
-all threads, and cuts each of its batches at once, keeping none; or keeps the whole column in memory, as the first pass
-does; the bare scan does nothing with what it reads. All files were freshly
-written and come from memory. Ten epochs are one first pass and nine later ones. The rate is that of a whole pass."""
+uint8, in the main process, on {cpus} CPUs: once as FEATURES, through `genreray.source` as each worker of `genreray
+train` reads them, and once in the forms that people train from. .npy and .png are files of one track each behind
+torch's DataLoader, tars those of webdataset behind its own, each with {workers} worker processes that are up before;
+the tracks of the tars are shuffled over 1,000, all others over all. Raw pyarrow reads the column in file order, all
+threads, and cuts each of its batches at once, keeping none; or keeps the whole column in memory, as the first pass
+does; the bare scan does nothing with what it reads. The main process keeps what memory it was given, as each worker of
+`genreray train` does. All files were freshly written and come from memory. Ten epochs are one first pass and nine later
+ones. The rate is that of a whole pass."""
 
 _FIRST, _LATER, _STREAMED = "genreray, first pass", "genreray, later pass", "genreray, where clips do not fit in memory"
 _TEN = "genreray, ten epochs"
@@ -76,6 +77,7 @@ QUICK = LoaderOptions(repeats=2, rows=256, png_rows=64, clips=2)
 def run(options: LoaderOptions) -> Section:
     """Return the rates of all sides, and how they compare."""
     machine.hold_to(options.cpus)
+    heap.keep()
     torch.set_num_threads(options.cpus)
     config = FeatureConfig(duration=options.seconds)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:

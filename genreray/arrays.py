@@ -13,15 +13,15 @@ MADE_OF = {"mfcc_stats": "mfcc"}  # inputs that are computed, and the column tha
 
 
 def room(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic]:
-    """Return zeros of this shape, by numpy and not by torch: it asks the system for huge pages.
+    """Return an array of this shape that is to be filled, by numpy and not by torch: it asks for huge pages.
 
     The first touch of small ones costs more than the copy of what comes there.
     """
-    return np.zeros(shape, dtype)
+    return np.empty(shape, dtype)
 
 
 def fill(out: NDArray[np.generic], name: str, table: pa.Table, n_frames: Sequence[int]) -> None:
-    """Put the input `name` of each row of `table` into `out`, a clip a row, beyond whose frames nothing is written.
+    """Put the input `name` of each row of `table` into `out`, a clip a row, beyond whose frames there are zeros.
 
     Raises UserError where statistics that a table brings are missing for a track, or of another n_mfcc.
     """
@@ -41,7 +41,7 @@ def fill(out: NDArray[np.generic], name: str, table: pa.Table, n_frames: Sequenc
 
 
 def _copy_clips(chunk: pa.Array, out: NDArray[np.generic], n_frames: Sequence[int]) -> None:
-    """Copy binary values, [bins, n_frames] each, to the beginning of `out`'s frames; in one go where all are full."""
+    """Copy binary values, [bins, n_frames] each, to `out`, with zeros behind them; in one go where all are full."""
     if not len(chunk):
         return
     if pa.types.is_binary(chunk.type) and not chunk.null_count and min(n_frames) == out.shape[2]:
@@ -52,6 +52,7 @@ def _copy_clips(chunk: pa.Array, out: NDArray[np.generic], n_frames: Sequence[in
             return
     for i, value in enumerate(chunk):
         out[i, :, : n_frames[i]] = np.frombuffer(value.as_buffer(), out.dtype).reshape(out.shape[1], n_frames[i])
+        out[i, :, n_frames[i] :] = 0
 
 
 def _copy_stats(buffers: Iterable[pa.Buffer | None], track_ids: Sequence[str], out: NDArray[np.generic]) -> None:

@@ -49,7 +49,7 @@ from benchmarks import s3 as s3_benchmark
 from benchmarks import tag as tag_benchmark
 from benchmarks.apart import Apart
 from benchmarks.results import Claim, Line, Section
-from genreray import resume
+from genreray import heap, resume
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
 from genreray.tune import Searched
@@ -325,7 +325,8 @@ def test_feeding_is_compared(ray_session, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_loaders_are_compared():
+def test_other_loaders_are_compared(monkeypatch):
+    monkeypatch.setattr(heap, "keep", lambda: None)
     options = loaders.LoaderOptions(repeats=1, rows=24, png_rows=8, clips=1, seconds=5.0, crop_frames=64, workers=0)
     found = loaders.run(dataclasses.replace(options, cpus=machine.n_cpus()))
     run, left_out = ([line for line in found.lines if bool(line.values) is there] for there in (True, False))
