@@ -66,6 +66,7 @@ def test_one_sample_decides_at_the_limits(sign, background, peak, status):
     assert (status is None and len(audio.decode(content, 16000, 30.0))) or status_of(content) == status
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
 def test_samples_that_are_no_sound_are_undecodable(value):
     y = tone(16000, 4.0)

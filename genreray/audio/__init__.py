@@ -54,7 +54,9 @@ def _usable(y: Samples, native_sr: int, sr: int, duration: float) -> Samples:
     if seconds < MIN_DURATION:
         raise TrackError(Status.TOO_SHORT, f"{seconds:.2f} s of audio, less than {MIN_DURATION:g} s")
     # The peak lies between the root of the mean square and that of the sum: most tracks need no closer look.
-    if not len(y) * (2 * SILENCE) ** 2 < float(np.dot(y, y)) < (LOUDEST / 2) ** 2:
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = float(np.dot(y, y))  # NaN or infinite where a sample is
+    if not len(y) * (2 * SILENCE) ** 2 < energy < (LOUDEST / 2) ** 2:
         _check_peak(float(max(y.max(), -y.min())))
     return _resample(y, native_sr, sr)[: round(duration * sr)]
 
