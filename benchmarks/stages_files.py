@@ -69,8 +69,8 @@ class Files:
     def track_stages(self) -> Seconds:
         """Return what each stage of `track.extract_tracks` takes, which the decoding process runs."""
         laps = Laps(TRACK)
-        cut_frames, sum_bands = compiled(features._cut_frames), compiled(features._sum_bands)
-        loops = {features._cut_frames: cut_frames, features._sum_bands: laps.around(sum_bands, FFT, BANDS)}
+        cut, sums = features._cut_frames, features._sum_bands
+        loops = {cut: compiled(cut), sums: laps.around(compiled(sums), FFT, BANDS)}
         places = (
             Place(storage, "open_track", COLUMNS, FETCH),
             Place(libsndfile, "to_mono", DECODE, MONO),

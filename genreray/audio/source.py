@@ -72,9 +72,8 @@ class Source:
             return
         descriptor = os.memfd_create("track")
         try:
-            rest = memoryview(self._file.getvalue())  # the content itself; `getbuffer` would make a copy
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            with open(descriptor, "wb", closefd=False) as copy:
+                copy.write(self._file.getvalue())  # the content itself; `getbuffer` would copy it first
             os.lseek(descriptor, 0, os.SEEK_SET)
             yield descriptor
         finally:
