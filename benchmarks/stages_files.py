@@ -30,7 +30,7 @@ from genreray.tag import stamp_block
 FETCH, DECODE, MONO, RESAMPLE = "fetch, from the page cache", "decode", "to mono, checks", "resample"
 WINDOW, FFT, BANDS = "frames and window", "FFT", "mel sums"
 GREY, MFCC, COLUMNS = "dB and grey", "MFCC", "columns of the row"
-HAND, ARROW, PARQUET = "from the decoding process to the worker", "Arrow table", "Parquet in lz4, written"
+HAND, ARROW, PARQUET = "from the decoding process to the worker", "Arrow table", "Parquet, written"
 TRACK = (FETCH, DECODE, MONO, RESAMPLE, WINDOW, FFT, BANDS, GREY, MFCC, COLUMNS)
 TENSORS, CROPS, FORWARD = "stored bytes to tensors", "crops", "network, forward"
 PROBABILITIES, ROWS, LABELS = "probabilities", "rows of PREDICTIONS", "their Parquet, written"

@@ -137,8 +137,9 @@ def _write_part(uri: str, schema: pa.Schema, written: Iterable[pa.Table]) -> Non
     plain = [name for name in schema.names if name not in _LARGE]
     if len(plain) < len(schema):
         written = (table.slice(i, GROUP) for table in written for i in range(0, len(table), GROUP))
-    # Dictionaries and zstd would cost more than they save on the bytes of images: see docs/architecture.md.
-    storage.write_row_groups(uri, schema, written, use_dictionary=plain, compression="lz4", store_schema=True)
+    # Dictionaries and compression would cost more than they save on the bytes of images: see docs/architecture.md.
+    compression = {name: "none" if name in _LARGE else "lz4" for name in schema.names}
+    storage.write_row_groups(uri, schema, written, use_dictionary=plain, compression=compression, store_schema=True)
 
 
 def part_size(n_tracks: int, n_cpus: float, seconds: float = 0.0) -> int:

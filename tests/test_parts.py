@@ -36,11 +36,12 @@ def test_an_image_is_read_with_numpy_alone(folder):
     assert mel[12:16].min() >= 150 > mel[:12].max()  # Jazz is the band from 12
 
 
-def test_large_columns_have_no_dictionary(folder):
+def test_large_columns_have_no_dictionary_and_no_compression(folder):
     file = pq.ParquetFile(Parts(folder, tables.FEATURES).files()[0])
     columns = {c["path_in_schema"]: c for c in (file.metadata.row_group(0).column(i).to_dict() for i in range(13))}
     assert "RLE_DICTIONARY" not in columns["mel"]["encodings"]
-    assert columns["mel"]["compression"] == "LZ4"
+    assert {columns[name]["compression"] for name in ("mel", "mfcc")} == {"UNCOMPRESSED"}
+    assert columns["uri"]["compression"] == "LZ4"
 
 
 def test_images_are_in_row_groups_of_some_megabytes(tmp_path):
