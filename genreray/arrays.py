@@ -1,5 +1,6 @@
 """The binary columns of FEATURES in Arrow's memory -> arrays, a clip a row."""
 
+import weakref
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,6 +19,30 @@ def room(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic]
     The first touch of small ones costs more than the copy of what comes there.
     """
     return np.empty(shape, dtype)
+
+
+class Rooms:
+    """Gives out arrays like `room`, and takes each again once nobody has it any more, with all that was made of it.
+
+    The system clears every page of new memory, and the C library gives back what is large: for clips that come and go
+    this takes as long as copying them into their places.
+    """
+
+    def __init__(self, n: int) -> None:
+        """Make arrays for `n` clips, the most that will be asked for."""
+        self._n = n
+        self._left: dict[tuple[tuple[int, ...], type[np.generic]], list[NDArray[np.generic]]] = {}
+
+    def __call__(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic]:
+        """Return an array of this shape that is to be filled."""
+        left = self._left.setdefault((shape[1:], dtype), [])
+        try:
+            whole = left.pop()
+        except IndexError:
+            whole = room((self._n, *shape[1:]), dtype)
+        given = whole[: shape[0]]
+        weakref.finalize(given, left.append, whole)
+        return given
 
 
 def fill(out: NDArray[np.generic], name: str, table: pa.Table, n_frames: Sequence[int]) -> None:

@@ -5,11 +5,13 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genreray import arrays
@@ -21,6 +23,7 @@ from genreray.genres import all_of
 from genreray.mfcc_stats import STATISTICS
 from genreray.rows import Read, Rows
 
+Room = Callable[[tuple[int, ...], type[np.generic]], NDArray[Any]]  # shape, dtype -> an array that is to be filled
 NO_LABEL = -1  # the label of a clip whose genre is unknown
 _DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
     "mel": (np.uint8, torch.uint8),
@@ -194,15 +197,16 @@ def load(
     config: FeatureConfig,
     genres: Sequence[str],
     parents: Mapping[str, str] | None = None,
+    room: Room = arrays.room,
 ) -> Clips:
     """Return the clips of all `rows`, as `from_table` does of a table, reading two at a time and each clip into place.
 
     With `parents`, the tree of genres by child (empty where there is none), labels are bool [n, n_genres], true for
-    each of a clip's genres and for what is above them.
+    each of a clip's genres and for what is above them. `room` gives the arrays that the inputs are put into.
     """
     starts = [0, *itertools.accumulate(map(len, rows))]
     n = starts.pop()
-    inputs = {name: torch.from_numpy(arrays.room((n, *shape(name, config)), _DTYPES[name][0])) for name in names}
+    inputs = {name: torch.from_numpy(room((n, *shape(name, config)), _DTYPES[name][0])) for name in names}
     n_frames = torch.zeros(n, dtype=torch.int64)
     labels = no_labels(n, None if parents is None else len(genres))
     ids = [""] * n
@@ -213,8 +217,8 @@ def load(
             n_frames[places] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
             labels[places] = _labels(table, genres, parents)
             ids[places] = table.column("track_id").to_pylist()
-            for name, room in inputs.items():
-                arrays.fill(room[places].numpy(), name, table, n_frames[places].tolist())
+            for name, x in inputs.items():
+                arrays.fill(x[places].numpy(), name, table, n_frames[places].tolist())
             start = places.stop
 
     collections.deque(map_ahead(lambda job: place(*job), zip(starts, rows, strict=True), _READERS), maxlen=0)

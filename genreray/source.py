@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from genreray import dataset, imbalance, part_rows, parts
+from genreray import arrays, dataset, imbalance, part_rows, parts
 from genreray.ahead import map_ahead
 from genreray.checkpoint import Settings
 from genreray.dataset import Clips, View
@@ -23,6 +23,7 @@ class Source:
         self._places = places
         self._settings = settings
         self._inputs = inputs
+        self._rooms = arrays.Rooms(min(_WINDOW, len(places)))
         self._clips: Clips | None = self._load(places) if in_memory else None
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class Source:
             return
         places = self._places if generator is None else _shuffle_parts(self._places, generator)
         windows = (places.slice(start, _WINDOW) for start in range(0, len(places), _WINDOW))
-        for clips in map_ahead(self._load, windows, 1):
+        for clips in map_ahead(lambda window: self._load(window, self._rooms), windows, 1):
             yield from clips.batches(batch_size, generator)
 
     def balanced_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[View]:
@@ -65,11 +66,11 @@ class Source:
         """Return all clips at once."""
         return self._clips if self._clips is not None else self._load(self._places)
 
-    def _load(self, some: pa.Table) -> Clips:
+    def _load(self, some: pa.Table, room: dataset.Room = arrays.room) -> Clips:
         settings = self._settings
         labels = ["genre"] if settings.tree is None else ["genre", "genres"]
         runs = part_rows.runs(some, ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)])
-        return dataset.load(runs, self._inputs, settings.features, settings.genres, settings.tree)
+        return dataset.load(runs, self._inputs, settings.features, settings.genres, settings.tree, room)
 
 
 class SharedSource(Source):

@@ -7,7 +7,7 @@ import torch
 from making import GENRES, SMALL, feature_rows, write_features
 
 import genreray.source
-from genreray import dataset, parts, train_worker
+from genreray import arrays, dataset, parts, train_worker
 from genreray.checkpoint import Settings
 from genreray.featureset import FeatureSet
 from genreray.feed import place_dataset, row_dataset
@@ -80,6 +80,26 @@ def test_other_clips_meet_in_a_streamed_window_every_epoch(features, windows_of_
     clips = clips_of(features.usable("training"), False)
     first = [frozenset(flat(clips.batches(10, seeded(seed)))[:10]) for seed in range(5)]
     assert len(set(first)) > 1
+
+
+def test_streamed_clips_stay_as_they_are_for_as_long_as_somebody_has_them(features, windows_of_ten):
+    """Windows are read into memory that earlier ones left."""
+    clips = clips_of(features.usable("training"), False)
+    kept = clips_by_id(clips_of(features.usable("training"), True))
+    for seed in range(3):
+        had = list(clips.batches(4, seeded(seed)))  # copied when they are asked for, after all of them were read
+        assert all(
+            torch.equal(x, kept[i]) for view in had for i, x in zip(view.track_ids, view.inputs["mel"], strict=True)
+        )
+
+
+def test_streamed_windows_are_read_into_memory_that_earlier_ones_left(features, windows_of_ten, monkeypatch):
+    made, room = [], arrays.room
+    monkeypatch.setattr(arrays, "room", lambda *wanted: made.append(wanted) or room(*wanted))
+    clips = clips_of(features.usable("training"), False)
+    for seed in range(6):
+        assert len(flat(clips.batches(4, seeded(seed)))) == 36  # four windows
+    assert len(made) <= 4  # one in use, two ahead, and one that is about to go
 
 
 def test_a_streamed_epoch_reads_each_part_once_but_where_windows_cut_it(features, windows_of_ten, monkeypatch):
