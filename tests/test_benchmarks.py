@@ -330,7 +330,7 @@ def test_other_loaders_are_compared(monkeypatch):
     options = loaders.LoaderOptions(repeats=1, rows=24, png_rows=8, clips=1, seconds=5.0, crop_frames=64, workers=0)
     found = loaders.run(dataclasses.replace(options, cpus=machine.n_cpus()))
     run, left_out = ([line for line in found.lines if bool(line.values) is there] for there in (True, False))
-    assert len(run) + len(left_out) == 10
+    assert len(run) + len(left_out) == 11
     assert all("is not installed" in line.note for line in left_out)
     assert [claim.wanted for claim in found.claims] == [10, 10, 0.8, 0.8, 0.8, 0.8]
     rate = {line.name: line.values[0] for line in run}
