@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import shutil
 import statistics
 import sys
 import tempfile
@@ -29,11 +30,11 @@ from genreray.recipe import Precision, TrainingConfig
 _METHOD = """\
 An epoch over {n} log-mels of {seconds:g} s (noise) in random crops of {crop} frames and batches of {batch}, without
 augmentation, on {cpus} CPUs. genreray: `loop.train_epoch` on clips in memory, as every worker of `genreray train` calls
-it. The plain loop: a torch Dataset of .npy files, one a track, whose item is read, cropped and labelled alone, a
-DataLoader, and the same network (its kernels in torch's own order of memory) with the same optimiser as torch makes it
-by default; {workers} worker processes read for it, or none, and the faster of the two is what is compared with. The
-other lines are genreray's epoch with one thing changed. Each side has a process of its own, which waits while others
-have their turn."""
+it, compiled where the architecture's recipe says so of a long run. The plain loop: a torch Dataset of .npy files, one a
+track, whose item is read, cropped and labelled alone, a DataLoader, and the same network (its kernels in torch's own
+order of memory) with the same optimiser as torch makes it by default; {workers} worker processes read for it, or none,
+and the faster of the two is what is compared with. The other lines are genreray's epoch with one thing changed. Each
+side has a process of its own, which waits while others have their turn."""
 
 _NETWORKS = ("mel_cnn", "short_chunk_resnet")
 _OURS = "genreray"
@@ -60,7 +61,7 @@ class LoopOptions(Options):
     workers: int = 2
     """Worker processes of the DataLoader."""
     compiled: bool = True
-    """Measure torch.compile as well, which wants a C++ compiler."""
+    """Compile what is compiled by itself, and measure torch.compile elsewhere too; it wants a C++ compiler."""
 
 
 STANDARD = LoopOptions()
@@ -86,13 +87,16 @@ class _Ours:
         if kept:
             heap.keep()
         features, config = FeatureConfig(duration=options.seconds), models.family(name).config()
-        recipe = TrainingConfig(batch_size=options.batch_size, crop_frames=options.crop_frames, precision=precision)
+        recipe = TrainingConfig(
+            batch_size=options.batch_size,
+            crop_frames=options.crop_frames,
+            precision=precision,
+            compile="on" if compiled else "off",
+        )
         torch.manual_seed(0)
         network: nn.Module = gpu_side.build(Setting(name, options.batch_size, options.crop_frames), features)
         if not channels_last:
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        if compiled:
-            network.compile()
         optimizer = make_optimizer(network, config) if fused else _plain_optimizer(network, config)
         steps = math.ceil(n / options.batch_size)
         self._step = Step(network, optimizer, recipe, features, steps_per_epoch=steps, device=torch.device("cpu"))
@@ -171,7 +175,8 @@ def _network(name: str, n: int, options: LoopOptions) -> tuple[dict[str, list[fl
         files = Path(folder) / "npy"
         per_item.write_files(files, iter(clips.inputs["mel"].numpy()), "npy")
         plain = functools.partial(_Plain, name, files, clips.labels.tolist(), options)
-        ours = functools.partial(_Ours, name, n, options)
+        pays = options.compiled and models.family(name).training.compile == "auto" and shutil.which("g++") is not None
+        ours = functools.partial(_Ours, name, n, options, compiled=pays)
         made: dict[str, Callable[[], Callable[[], None]]] = {
             _OURS: ours,
             _PLAIN: functools.partial(plain, options.workers),
@@ -183,7 +188,9 @@ def _network(name: str, n: int, options: LoopOptions) -> tuple[dict[str, list[fl
         }
         sides = {side: stack.enter_context(Apart(make)) for side, make in made.items()}
         notes: dict[str, str] = {}
-        if options.compiled:
+        if pays:
+            sides["not compiled"] = stack.enter_context(Apart(functools.partial(ours, compiled=False)))
+        elif options.compiled:
             side = stack.enter_context(Apart(functools.partial(ours, compiled=True)))
             try:
                 print(f"compiled in {side():.0f} s", flush=True)

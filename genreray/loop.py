@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from genreray import dataset
+from genreray import compiling, dataset
 from genreray.augment import Augmentation
 from genreray.averaging import Average
 from genreray.dataset import Clips
@@ -63,6 +63,7 @@ class Step:
             else SeveralGenres(hierarchy.to(device), config.label_smoothing)
         )
         self._learning_rate = LearningRate(optimizer, config, steps_per_epoch)
+        self._forward = compiling.for_steps(model, config.compile, config.epochs * steps_per_epoch, device)
 
     def __call__(self, batch: Clips, epoch: int, step: int, generator: torch.Generator) -> Tensor:
         """Take step `step` (from 0) of `epoch` (from 1), on one crop of each clip; return the batch's Totals, [3]."""
@@ -70,7 +71,7 @@ class Step:
         crops = {name: send(x, self.device) for name, x in self._crops(batch, generator).items()}
         inputs, mix = self._augment(crops, generator)
         with autocast(self.device, self._config.precision):
-            answers = heads(self.model(inputs))
+            answers = heads(self._forward(inputs))
         losses = torch.stack([self._objective(logits.float(), labels, mix) for logits in answers])
         self._optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()

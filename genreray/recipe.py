@@ -11,6 +11,7 @@ Averaging = Literal["none", "ema", "swa"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Sampling = Literal["natural", "balanced"]
 Precision = Literal["auto", "float32", "bf16"]
+Compile = Literal["off", "auto", "on"]
 _OFF_AT_0 = (
     *("clip_norm", "mixup", "freq_masks", "time_masks", "gain", "equalise", "freq_shift"),
     *("patience", "logit_adjustment"),
@@ -77,6 +78,8 @@ class TrainingConfig:
     """Draw every clip once an epoch (natural), or every genre equally often, with replacement (balanced)."""
     precision: Precision = "auto"
     """Numbers that forward passes of training compute in; auto is bf16 on a GPU and float32 on a CPU."""
+    compile: Compile = "off"
+    """Compile the network by torch.compile, which wants g++; auto does for one worker on a CPU from 1,000 steps on."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "crop_frames", "crops", "freq_mask_bins", "time_mask_frames"):
