@@ -40,7 +40,8 @@ class Rooms:
             whole = left.pop()
         except IndexError:
             whole = room((self._n, *shape[1:]), dtype)
-        given = whole[: shape[0]]
+        # By way of a memoryview: slices of a slice would hold the whole alone, and nobody waits for the end of that.
+        given = np.asarray(memoryview(whole[: shape[0]]))  # type: ignore[arg-type]
         weakref.finalize(given, left.append, whole)
         return given
 

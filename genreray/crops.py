@@ -80,6 +80,6 @@ def _copy_frames(
 def _copy_by_numpy(
     x: NDArray[np.unsignedinteger], rows: NDArray[np.int64], starts: NDArray[np.int64], out: NDArray[np.unsignedinteger]
 ) -> None:
-    """Do what `_copy_frames` does, in two thirds more time, and one thread at a time."""
+    """Do what `_copy_frames` does, letting no other thread run."""
     windows = np.lib.stride_tricks.sliding_window_view(x, out.shape[2], axis=2)
     out[:] = windows[rows, :, starts]
