@@ -41,12 +41,13 @@ class Common:
     def task(self, trial_id: str, point: Point) -> WorkerTask:
         """Return what the workers of a trial are told; raises UserError where its settings do not go together."""
         configs = space.apply(point, models.family(self.model), self.base)
+        training = configs.training
+        if training.compile == "auto":  # it takes memory, of as many at once as there are CPUs, and most end early
+            training = dataclasses.replace(training, compile="off")
         return WorkerTask(
             run_uri=trial_folder.folder(self.run_uri, trial_id),
-            settings=make_settings(
-                self.features, self.learnt, self.model, configs.model, configs.training, self.statistics
-            ),
-            config=configs.training,
+            settings=make_settings(self.features, self.learnt, self.model, configs.model, training, self.statistics),
+            config=training,
             counts=self.learnt.counts,
             threads=self.plan.threads,
             memory=self.plan.memory,
