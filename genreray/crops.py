@@ -1,19 +1,40 @@
-"""Frames cut out of many clips at once, where they lie in memory, by several threads."""
+"""Frames cut out of many clips at once, from where they lie in memory: by several threads, or a kernel of a GPU."""
 
 import collections
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from genreray.device import send
 from genreray.machine_code import compiled
 
 _Job = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[Any]]
 _WORTH = 2**18  # bytes that a thread should have to copy: 40 us, about what it takes to wake it
+
+
+def of(inputs: Mapping[str, Tensor], rows: Tensor, starts: Tensor, n_frames: int) -> dict[str, Tensor]:
+    """Return what `cut` does of each input, where that is; rows and starts are int64 [m], on the CPU.
+
+    From where clips lie: of whole ones copied first, three quarters would not be looked at.
+    """
+    device = next(iter(inputs.values())).device
+    if device.type != "cpu":
+        places = send(torch.stack([rows, starts]), device)
+        return {name: gather(x, places, n_frames) for name, x in inputs.items()}
+    asked = (rows.numpy(), starts.numpy(), n_frames, torch.get_num_threads())
+    return {name: torch.from_numpy(cut(x.numpy(), *asked)) for name, x in inputs.items()}
+
+
+def gather(x: Tensor, places: Tensor, n_frames: int) -> Tensor:
+    """Return what `cut` does of the clips and starts in `places`, int64 [2, m], as one kernel of a GPU."""
+    return x.unfold(2, n_frames, 1)[places[0], :, places[1]]
 
 
 def cut(

@@ -290,25 +290,9 @@ def crop(clips: Clips, starts: Tensor, crop_frames: int) -> dict[str, Tensor]:
     if starts.device.type == "cpu" and bool((starts + crop_frames <= clips.n_frames).all()):
         if not isinstance(clips, View) and all(x.shape[2] == crop_frames for x in framed.values()):
             return dict(inputs)
-        if device.type == "cpu":
-            return {name: _cut(x, rows, starts, crop_frames) for name, x in framed.items()} | whole
-        places = send(torch.stack([rows, starts]), device)
-        return {name: _gather(x, places, crop_frames) for name, x in framed.items()} | whole
+        return crops.of(framed, rows, starts, crop_frames) | whole
     starts, n_frames = starts.to(device), clips.n_frames.to(device)
     frames = (starts[:, None] + torch.arange(crop_frames, device=device)) % n_frames[:, None]  # [n, crop_frames]
     return {
         name: clips.inputs[name].gather(2, frames[:, None, :].expand(-1, x.shape[1], -1)) for name, x in framed.items()
     } | whole
-
-
-def _cut(x: Tensor, rows: Tensor, starts: Tensor, n_frames: int) -> Tensor:
-    """Return `n_frames` frames of the given clips, int64 [n], of x, from where they lie.
-
-    Of whole clips copied first, three quarters would not be looked at.
-    """
-    return torch.from_numpy(crops.cut(x.numpy(), rows.numpy(), starts.numpy(), n_frames, torch.get_num_threads()))
-
-
-def _gather(x: Tensor, places: Tensor, n_frames: int) -> Tensor:
-    """Return what `_cut` does of the clips and starts in `places`, int64 [2, n], as one kernel of a GPU."""
-    return x.unfold(2, n_frames, 1)[places[0], :, places[1]]

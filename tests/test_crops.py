@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from genreray import crops
 
@@ -60,6 +61,13 @@ def test_without_numba_numpy_cuts(monkeypatch, n_threads):
         assert crops._copy() is crops._copy_by_numpy
     finally:
         crops._copy.cache_clear()
+
+
+def test_a_gpu_gathers_what_a_cpu_cuts():
+    """The one kernel of a GPU, here on a CPU."""
+    x, places = clips(), np.stack(drawn(385))
+    gathered = crops.gather(torch.from_numpy(x), torch.from_numpy(places), 385)
+    np.testing.assert_array_equal(gathered.numpy(), crops.cut(x, *places, 385))
 
 
 @pytest.mark.parametrize("rows", [[0, 40], [-1, 0]])

@@ -114,12 +114,6 @@ def test_a_view_is_cropped_as_a_copy_of_its_clips_is(crop_frames):
     assert torch.equal(found["mel"], torch.stack(by_hand))
 
 
-def test_a_gpu_gathers_what_a_cpu_cuts():
-    """The one kernel of a GPU, here on a CPU."""
-    x, places = noise_clips().inputs["mel"], torch.tensor([[5, 0, 5], [3, 20, 0]])
-    assert torch.equal(dataset._gather(x, places, 10), dataset._cut(x, *places, 10))
-
-
 def test_clips_stay_where_they_are_unless_a_gpu_has_room(monkeypatch):
     clips = noise_clips()
     assert clips.kept_on(torch.device("cpu")) is clips
