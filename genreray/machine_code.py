@@ -1,4 +1,4 @@
-"""Loops over arrays, compiled for the CPU at hand by numba and kept on disk for the next process."""
+"""Loops over arrays and callbacks, compiled for the CPU at hand by numba and kept on disk for the next process."""
 
 import functools
 from collections.abc import Callable
@@ -31,3 +31,21 @@ class _Compiled:
         except Exception:  # numba passes on what reading or writing its files raises, of whatever kind
             self._fast = self._compile()
             self._fast(*arguments)
+
+
+def callback(function: Callable[..., Any], signature: str) -> int:
+    """Return the address of `function`, compiled for C to call; `signature` is as `numba.cfunc` takes it.
+
+    It stays for as long as the process does, and is kept on disk as what `compiled` returns is.
+    """
+    import numba
+
+    try:
+        made = numba.cfunc(signature, cache=True)(function)
+    except Exception:  # no folder that could be written to, or what reading or writing there raises
+        made = numba.cfunc(signature)(function)
+    _callbacks.append(made)
+    return int(made.address)
+
+
+_callbacks: list[Any] = []  # their code goes where they go

@@ -1,3 +1,4 @@
+import ctypes
 import errno
 import importlib.util
 import subprocess
@@ -7,18 +8,21 @@ import numba.core.caching
 import numpy as np
 import pytest
 
-from genreray.machine_code import compiled
+from genreray.machine_code import callback, compiled
 
 LOOP = """
 def double(values, out):
     for i in range(len(out)):
         out[i] = 2 * values[i]
+
+def triple(value):
+    return 3 * value
 """
 
 
 @pytest.fixture
-def double(tmp_path):
-    """Makes the function of LOOP, in a file of its own, as a new process would see it."""
+def load(tmp_path):
+    """Makes the functions of LOOP, in a file of its own, as a new process would see it."""
     path = tmp_path / "loops.py"
     path.write_text(LOOP)
 
@@ -26,9 +30,21 @@ def double(tmp_path):
         spec = importlib.util.spec_from_file_location("loops", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module.double
+        return module
 
     return load
+
+
+@pytest.fixture
+def double(load):
+    """Makes one of them."""
+    return lambda: load().double
+
+
+@pytest.fixture
+def triple(load):
+    """Makes the other."""
+    return lambda: load().triple
 
 
 def doubled(function):
@@ -79,6 +95,43 @@ def test_what_has_no_folder_is_compiled():
     namespace = {}
     exec(LOOP, namespace)
     assert doubled(compiled(namespace["double"])) == EXPECTED
+
+
+def tripled(function):
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(callback(function, "int64(int64)"))(14)
+
+
+def test_what_c_calls_is_there_for_the_next_process(triple, tmp_path, monkeypatch):
+    assert tripled(triple()) == 42
+    assert len(list(tmp_path.rglob("*.nbc"))) == 1
+    monkeypatch.setattr(numba.core.compiler, "compile_extra", None)
+    assert tripled(triple()) == 42
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-20], lambda content: b"x" * 500])
+def test_a_damaged_file_of_what_c_calls_costs_no_more_than_compiling(triple, tmp_path, pattern, damage):
+    assert tripled(triple()) == 42
+    (kept,) = tmp_path.rglob(pattern)
+    kept.write_bytes(damage(kept.read_bytes()))
+    assert tripled(triple()) == 42
+
+
+def test_what_c_calls_is_compiled_where_there_is_no_folder_or_no_room(triple, monkeypatch):
+    namespace = {}
+    exec(LOOP, namespace)
+    assert tripled(namespace["triple"]) == 42
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "_save_data", full)
+    assert tripled(triple()) == 42
+
+
+def test_what_is_wrong_with_a_function_for_c_is_raised():
+    with pytest.raises(numba.core.errors.TypingError):
+        callback(lambda value: value.missing, "int64(int64)")
 
 
 def test_what_is_wrong_with_the_call_is_raised(double):

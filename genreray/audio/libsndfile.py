@@ -1,6 +1,7 @@
 """mp3, flac, ogg, opus, wav and aiff, read by libsndfile, which seeks to the sample."""
 
 import re
+from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -20,10 +21,23 @@ class CannotReadError(Exception):
 
 
 class _File(sf.SoundFile):  # type: ignore[misc]  # it has no types
-    """A file that is read block after block.
+    """A file that is read block after block, from memory where it is there.
 
     soundfile seeks to where it is after each read of a file that can seek, for which libsndfile decodes mp3 anew.
     """
+
+    def _open(self, file: Source, mode: int, closefd: bool) -> Any:
+        """Return libsndfile's handle: soundfile's own method, which knows no reading without Python."""
+        content = file.content()
+        if content is None:
+            return super()._open(file, mode, closefd)
+        from genreray.audio.memory import Memory  # here: those who only train do without numba
+
+        self._memory = Memory(content)
+        handle = self._memory.open(mode, self._info)
+        if handle == sf._ffi.NULL:
+            raise sf.LibsndfileError(sf._snd.sf_error(handle))
+        return handle
 
     def seekable(self) -> bool:
         """Return that it is not: `seek` asks for no leave."""
@@ -36,7 +50,8 @@ def read(source: Source, duration: float, n: int, finish: Finish) -> list[Clip |
     Raises CannotReadError where libsndfile cannot read them, and TrackError where the file's header makes no sense.
     """
     try:
-        with source.as_file() as readable, _File(readable, closefd=False) as file:
+        source.seek(0)
+        with _File(source) as file:
             check_format(file.samplerate, file.channels)
             if file.format == "MP3" and not _tells_length(source):
                 raise CannotReadError("length unknown")

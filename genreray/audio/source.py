@@ -1,10 +1,7 @@
 """A file as decoders see it: read within bounds, its faults kept where decoders would hide them."""
 
-import contextlib
 import io
-import os
-from collections.abc import Iterator
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from genreray.errors import Status, TrackError
 
@@ -16,8 +13,6 @@ class Source:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        # Decoders ask for each frame of an mp3: what is in memory, where nothing fails, is read without detour.
-        self.readinto = file.readinto if isinstance(file, io.BytesIO) else self._readinto
         self._left = MOST_READ
         self.fault: Exception | None = None
 
@@ -31,7 +26,7 @@ class Source:
             self.fault = self.fault or error
         return content if self._goes_on() else b""
 
-    def _readinto(self, room: Any) -> int:
+    def readinto(self, room: Any) -> int:
         """Fill `room` with the next bytes and return how many there were, none where that fails.
 
         soundfile tries this first: `read` would cost 6 % of decoding.
@@ -60,21 +55,6 @@ class Source:
         """Return the place of the next byte."""
         return self._file.tell()
 
-    @contextlib.contextmanager
-    def as_file(self) -> Iterator[Self | int]:
-        """Yield what reads the file from its beginning: of one in memory the descriptor of a copy, else this.
-
-        The system answers libsndfile sooner than Python does. Nothing there can fail that would have to be kept.
-        """
-        self.seek(0)
-        if not isinstance(self._file, io.BytesIO) or not hasattr(os, "memfd_create"):  # which is Linux's
-            yield self
-            return
-        descriptor = os.memfd_create("track")
-        try:
-            with open(descriptor, "wb", closefd=False) as copy:
-                copy.write(self._file.getvalue())  # the content itself; `getbuffer` would copy it first
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def content(self) -> bytes | None:
+        """Return all of a file that is in memory, where nothing can fail that would have to be kept; else None."""
+        return self._file.getvalue() if isinstance(self._file, io.BytesIO) else None
