@@ -39,6 +39,15 @@ class _File(sf.SoundFile):  # type: ignore[misc]  # it has no types
             raise sf.LibsndfileError(sf._snd.sf_error(handle))
         return handle
 
+    def fill(self, block: Samples) -> int:
+        """Set block [n_samples, n_channels] to the next samples and return how many there were.
+
+        soundfile's `read` does the same, and what it does around it takes 2 % of decoding an mp3.
+        """
+        n_read = sf._snd.sf_readf_float(self._file, sf._ffi.from_buffer("float[]", block), len(block))
+        sf._error_check(self._errorcode)
+        return int(n_read)
+
     def seekable(self) -> bool:
         """Return that it is not: `seek` asks for no leave."""
         return False
@@ -65,9 +74,7 @@ def read(source: Source, duration: float, n: int, finish: Finish) -> list[Clip |
         raise CannotReadError(str(error.error_string).rstrip(".")) from None
 
 
-def _clips(
-    file: sf.SoundFile, n_frames: int, wanted: int, n: int, finish: Finish
-) -> tuple[list[Clip | TrackError], bool]:
+def _clips(file: _File, n_frames: int, wanted: int, n: int, finish: Finish) -> tuple[list[Clip | TrackError], bool]:
     """Return the clips of a file of so many frames, and whether it has them all."""
     made: list[Clip | TrackError] = []
     is_whole = True
@@ -93,21 +100,21 @@ def _tells_length(mpeg: Source) -> bool:
     return found is not None
 
 
-def _read_at(file: sf.SoundFile, start: int, count: int) -> Samples:
+def _read_at(file: _File, start: int, count: int) -> Samples:
     file.seek(start)
     y = np.empty(max(0, min(count, file.frames - start)), np.float32)
     block = np.empty((_BLOCK // file.channels, file.channels), np.float32)
     n_read = 0
-    while n_read < len(y) and len(samples := file.read(out=block[: len(y) - n_read])):
-        to_mono(samples, y[n_read : n_read + len(samples)])
-        n_read += len(samples)
+    while n_read < len(y) and (count := file.fill(block[: len(y) - n_read])):
+        to_mono(block[:count], y[n_read : n_read + count])
+        n_read += count
     return y[:n_read]
 
 
-def _count_frames(file: sf.SoundFile) -> int:
+def _count_frames(file: _File) -> int:
     file.seek(0)
     block = np.empty((_BLOCK // file.channels, file.channels), np.float32)
     total = 0
-    while count := len(file.read(out=block)):
+    while count := file.fill(block):
         total += count
     return total
