@@ -10,14 +10,26 @@ from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import scipy.fft
 import soundfile as sf
 import torch
 
 from benchmarks import baselines, ready
 from benchmarks.laps import ALL, Laps, Place
 from benchmarks.watch import cpu_seconds
-from genreray import audio, dataset, extract, features, isolation, loop, predict, predictions, storage, tables, track
+from genreray import (
+    audio,
+    dataset,
+    extract,
+    features,
+    fft,
+    isolation,
+    loop,
+    predict,
+    predictions,
+    storage,
+    tables,
+    track,
+)
 from genreray.audio import libsndfile
 from genreray.checkpoint import Checkpoint
 from genreray.errors import Status
@@ -28,10 +40,10 @@ from genreray.parts import Parts
 from genreray.tag import stamp_block
 
 FETCH, DECODE, MONO, RESAMPLE = "fetch, from the page cache", "decode", "to mono, checks", "resample"
-WINDOW, FFT, BANDS = "frames and window", "FFT", "mel sums"
+STFT, BANDS = "STFT", "mel sums"
 GREY, MFCC, COLUMNS = "dB and grey", "MFCC", "columns of the row"
 HAND, ARROW, PARQUET = "from the decoding process to the worker", "Arrow table", "Parquet, written"
-TRACK = (FETCH, DECODE, MONO, RESAMPLE, WINDOW, FFT, BANDS, GREY, MFCC, COLUMNS)
+TRACK = (FETCH, DECODE, MONO, RESAMPLE, STFT, BANDS, GREY, MFCC, COLUMNS)
 TENSORS, CROPS, FORWARD = "stored bytes to tensors", "crops", "network, forward"
 PROBABILITIES, ROWS, LABELS = "probabilities", "rows of PREDICTIONS", "their Parquet, written"
 ANSWER = (TENSORS, CROPS, FORWARD, PROBABILITIES, ROWS, LABELS)
@@ -69,14 +81,14 @@ class Files:
     def track_stages(self) -> Seconds:
         """Return what each stage of `track.extract_tracks` takes, which the decoding process runs."""
         laps = Laps(TRACK)
-        cut, sums = features._cut_frames, features._sum_bands
-        loops = {cut: compiled(cut), sums: laps.around(compiled(sums), FFT, BANDS)}
+        sums = features._sum_bands
+        loops = {sums: laps.around(compiled(sums), STFT, BANDS)}
         places = (
             Place(storage, "open_track", COLUMNS, FETCH),
             Place(libsndfile, "to_mono", DECODE, MONO),
             Place(audio, "_resample", MONO, RESAMPLE),
             Place(features, "extract", DECODE, MFCC),  # closing the decoder comes before it
-            Place(scipy.fft, "rfft", WINDOW, FFT),
+            Place(fft, "power_spectra", STFT, STFT),
             Place(features, "dct_basis", GREY, MFCC),
         )
         with mock.patch.object(features, "compiled", loops.__getitem__), laps.at(*places):
@@ -157,8 +169,7 @@ class Files:
             DECODE: sum(4 * k * one.channels for k, one in zip(samples, about, strict=True)) / n,
             MONO: sum(4 * k for k in samples) / n,
             RESAMPLE: sum(self.block.column("duration").to_pylist()) * config.sr * 4 / n,
-            WINDOW: frames * config.n_fft * 4,
-            FFT: frames * (1 + config.n_fft // 2) * 8,
+            STFT: frames * (1 + config.n_fft // 2) * 4,
             BANDS: frames * config.n_mels * 4,
             GREY: frames * config.n_mels,
             MFCC: frames * config.n_mfcc * 2,

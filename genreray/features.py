@@ -12,7 +12,6 @@ from genreray.errors import UserError
 from genreray.machine_code import compiled
 
 _AMIN = np.float32(1e-10)  # power under which librosa.power_to_db takes no logarithm
-_BLOCK = 32  # frames transformed at a time: they and their spectra stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,63 +113,38 @@ def extract(y: NDArray[np.float32], config: FeatureConfig) -> Features:
 
 def mel_power(y: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float32]:
     """Return the power mel spectrogram, float32 [n_mels, n_frames]: `librosa.feature.melspectrogram(y)`."""
-    import scipy.fft  # here, as librosa below: those who only train need neither
+    from genreray import fft  # here, as librosa below: those who only train need neither
 
-    n_frames, n_fft, hop_length = 1 + len(y) // config.hop_length, config.n_fft, config.hop_length
-    window, basis = _window(n_fft), _mel_basis(config)
-    cut_frames, sum_bands = compiled(_cut_frames), compiled(_sum_bands)
-    power = np.empty((config.n_mels, n_frames), np.float32)
-    block = np.empty((_BLOCK, n_fft), np.float32)
-    for i in range(0, n_frames, _BLOCK):
-        frames = block[: n_frames - i]
-        cut_frames(frames, y, window, i * hop_length - n_fft // 2, hop_length)
-        # Frames as columns: the transform then writes spectra in the order that the sums read them in.
-        spectra = scipy.fft.rfft(frames.T, axis=0, overwrite_x=True)
-        sum_bands(power[:, i : i + _BLOCK], spectra, basis.data, basis.indices, basis.indptr)
-    return power
-
-
-def _cut_frames(
-    frames: NDArray[np.float32], y: NDArray[np.float32], window: NDArray[np.float32], start: int, hop_length: int
-) -> None:
-    """Set frames [n_frames, n_fft] to windows of y, the first of them from `start` on; around y there are zeros."""
-    n_fft = len(window)
-    for i in range(len(frames)):
-        first, frame = start + i * hop_length, frames[i]
-        if first >= 0 and first + n_fft <= len(y):
-            part = y[first : first + n_fft]
-            for j in range(n_fft):
-                frame[j] = part[j] * window[j]
-        else:
-            for j in range(n_fft):
-                inside = 0 <= first + j < len(y)
-                frame[j] = y[first + j] * window[j] if inside else np.float32(0)
+    window, basis, sum_bands = _window(config.n_fft), _mel_basis(config), compiled(_sum_bands)
+    mel = np.empty((config.n_mels, 1 + len(y) // config.hop_length), np.float32)
+    for i in range(0, mel.shape[1], fft.FRAMES):  # the spectra of some frames at a time: they stay in the cache
+        power = fft.power_spectra(y, i, window, config.hop_length)
+        sum_bands(mel[:, i : i + fft.FRAMES], power, basis.data, basis.indices, basis.indptr)
+    return mel
 
 
 def _sum_bands(
+    mel: NDArray[np.float32],
     power: NDArray[np.float32],
-    spectra: NDArray[np.complex64],
     weights: NDArray[np.float32],
     bins: NDArray[np.int32],
     starts: NDArray[np.int32],
 ) -> None:
-    """Set power [n_mels, n_frames] to the sums of weighted squares of spectra [n_bins, n_frames].
+    """Set mel [n_mels, n_frames] to weighted sums of power [n_bins, n_frames or more].
 
     Band i has the bins and weights from starts[i] to starts[i + 1]. Each bin falls in two bands at most, so that this
-    is 2 % of a dense product's work, and what is squared is still in the cache.
+    is 2 % of a dense product's work, and what is summed is still in the cache.
     """
-    n_frames = spectra.shape[1]
-    total = np.empty(n_frames, np.float32)  # nothing else can lie where this does: its loop is vectorised
-    for band in range(len(power)):
-        for frame in range(n_frames):
+    total = np.empty(power.shape[1], np.float32)  # nothing else can lie where this does: its loop is vectorised
+    for band in range(len(mel)):
+        for frame in range(len(total)):
             total[frame] = 0
         for k in range(starts[band], starts[band + 1]):
             weight, bin_ = weights[k], bins[k]
-            for frame in range(n_frames):
-                value = spectra[bin_, frame]
-                total[frame] += weight * (value.real * value.real + value.imag * value.imag)
-        for frame in range(n_frames):
-            power[band, frame] = total[frame]
+            for frame in range(len(total)):
+                total[frame] += weight * power[bin_, frame]
+        for frame in range(mel.shape[1]):
+            mel[band, frame] = total[frame]
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,8 +6,8 @@ from typing import Any
 
 
 @functools.cache
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Return what does the same as `function`, a loop over arrays that returns nothing, at the speed of machine code.
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what does the same as `function`, loops over arrays, at the speed of machine code.
 
     It is compiled when it is first called, and written beside the file that `function` is in, or where that cannot be,
     into the user's cache folder. Where a disk will not have it, or gives back something else, it is compiled anew.
@@ -16,21 +16,21 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Compiled:
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         import numba  # what librosa compiles its own loops with; those who only train do without both
 
         self._compile = functools.partial(numba.njit, function, nogil=True)
         try:
-            self._fast: Callable[..., None] = self._compile(cache=True)
+            self._fast: Callable[..., Any] = self._compile(cache=True)
         except RuntimeError:  # there is no folder that could be written to
             self._fast = self._compile()
 
-    def __call__(self, *arguments: Any) -> None:
+    def __call__(self, *arguments: Any) -> Any:
         try:
-            self._fast(*arguments)
+            return self._fast(*arguments)
         except Exception:  # numba passes on what reading or writing its files raises, of whatever kind
             self._fast = self._compile()
-            self._fast(*arguments)
+            return self._fast(*arguments)
 
 
 def callback(function: Callable[..., Any], signature: str) -> int:
