@@ -66,7 +66,7 @@ def test_other_sizes_are(n_fft, hop_length, monkeypatch):
 def test_a_frame_has_the_same_bits_wherever_it_lies_among_others():
     y = noise(RATE, 5.0)
     found = spectra(y, 2048, 512)
-    for first in (1, 7, 32, 63):
+    for first in (1, 7, 32, fft.FRAMES - 1):
         np.testing.assert_array_equal(spectra(y, 2048, 512, first)[:, : fft.FRAMES - first], found[:, first:])
 
 
