@@ -22,6 +22,7 @@ from genreray import (
     extract,
     features,
     fft,
+    heap,
     isolation,
     loop,
     predict,
@@ -80,6 +81,7 @@ class Files:
 
     def track_stages(self) -> Seconds:
         """Return what each stage of `track.extract_tracks` takes, which the decoding process runs."""
+        heap.keep()  # as there
         laps = Laps(TRACK)
         sums = features._sum_bands
         loops = {sums: laps.around(compiled(sums), STFT, BANDS)}
