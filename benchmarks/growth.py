@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from benchmarks.command import Options
 from benchmarks.extract import Apart
 from benchmarks.results import Claim, Line, Section
 from benchmarks.watch import Watched
+from genreray import resume
 from genreray.features import FeatureConfig
 from genreray.parts import part_size
 
@@ -23,7 +24,8 @@ of {seconds:g} s, hard links to {distinct} generated clips, with {cpus} CPUs."""
 _TRAINING = """\
 `genreray train --model {model}`, {epochs} epochs of crops of {crop} frames, on FEATURES of so many training clips of
 {seconds:g} s ({clip:.1f} kB each as the model reads them), with {cpus} CPUs. It keeps the clips in memory where they
-fit; where Ray has so little memory that they do not, it streams them."""
+fit; where Ray has so little memory that they do not, it streams them. A track in an epoch is the time of the last
+epoch, which the run's history has, over its tracks: Ray's start, which varies by seconds, is not in it."""
 _BOTH = """ \
 Clips and crops are short, so that what a job does beside them weighs more than it does in earnest. Each run is a fresh
 process, a fresh Ray and an empty output folder, and its time is that of all of it. Start and power are those of start +
@@ -32,7 +34,7 @@ every two seconds, of the proportional set sizes of the driver and the workers."
 
 _POWERS = [power / 1000 for power in range(500, 2001)]
 _MOST_POWER = 1.1
-_MOST_GROWTH = 1.1  # of memory
+_MOST_GROWTH = 1.1  # of memory, and of the time of a track in an epoch
 _LITTLE = 8 * 2**20  # bytes of memory that Ray is told of, so that the clips of every size are streamed
 _CROP = 128  # frames
 _EPOCHS = 2
@@ -70,11 +72,16 @@ QUICK = GrowthOptions(sizes=(64, 128, 256, 512), clips=2)
 Fit = tuple[float, float, float]  # start in s, cost of a track in s, power
 
 
+class Run(NamedTuple):
+    """What a job took, and of training its last epoch, in s."""
+
+    watched: Watched
+    epoch: float | None
+
+
 def run(options: GrowthOptions, apart: Apart = watch.apart) -> Section:
     """Return time and memory of each job at each size, and how they grow; `apart` runs one job once."""
-    sides: dict[str, Callable[[], list[Watched]]] = {
-        job: partial(_all_sizes, job, options, apart) for job in options.jobs
-    }
+    sides: dict[str, Callable[[], list[Run]]] = {job: partial(_all_sizes, job, options, apart) for job in options.jobs}
     runs = measure.interleave(sides, options.repeats)
     lines: list[Line] = []
     claims: list[Claim] = []
@@ -96,7 +103,7 @@ def run(options: GrowthOptions, apart: Apart = watch.apart) -> Section:
     return Section("growth", "Growth of the catalog", method, lines, claims)
 
 
-def _all_sizes(job: str, options: GrowthOptions, apart: Apart) -> list[Watched]:
+def _all_sizes(job: str, options: GrowthOptions, apart: Apart) -> list[Run]:
     """Return what `job` took at each of the sizes."""
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
         folder = Path(name)
@@ -106,7 +113,9 @@ def _all_sizes(job: str, options: GrowthOptions, apart: Apart) -> list[Watched]:
         found = []
         for n in options.sizes:
             _fill(folder / str(n), job, contents, n, options)
-            found.append(apart(_run, job, folder, n, options))
+            watched = apart(_run, job, folder, n, options)
+            history = resume.read_history(str(folder / f"{n}-done"))  # empty but of training
+            found.append(Run(watched, float(history[-1]["seconds"]) if history else None))
         return found
 
 
@@ -149,8 +158,9 @@ def _clip_bytes(options: GrowthOptions) -> int:
     return config.n_mels * config.max_frames
 
 
-def _of_job(job: str, rounds: list[list[Watched]], options: GrowthOptions) -> tuple[list[Line], list[Claim]]:
-    """Return the lines and claims of one job, which was watched at each size in each round."""
+def _of_job(job: str, runs: list[list[Run]], options: GrowthOptions) -> tuple[list[Line], list[Claim]]:
+    """Return the lines and claims of one job, which was run at each size in each round."""
+    rounds = [[run.watched for run in found] for found in runs]
     fits = [grown(options.sizes, [watched.seconds for watched in found]) for found in rounds]
     lines = []
     for i, n in enumerate(options.sizes):
@@ -160,6 +170,8 @@ def _of_job(job: str, rounds: list[list[Watched]], options: GrowthOptions) -> tu
         Line(f"{job}: power of the tracks, by the fit", [power for _, _, power in fits], ""),
     ]
     claims = [Claim(f"growth: {job}, power of the tracks", _MOST_POWER, [fit[2] for fit in fits], "", at_least=False)]
+    more = _of_epochs(job, [[run.epoch for run in found] for found in runs], options)
+    lines, claims = lines + more[0], claims + more[1]
     peaks: list[list[Any]] = [[watched.peak for watched in found] for found in rounds]
     if any(None in found for found in peaks):
         return lines, claims
@@ -174,6 +186,19 @@ def _of_job(job: str, rounds: list[list[Watched]], options: GrowthOptions) -> tu
         what = f"growth: {job}, memory for {last:,} tracks beside {second:,}"
         claims.append(Claim(what, _MOST_GROWTH, [found[-1] / found[1] for found in peaks], at_least=False))
     return lines, claims
+
+
+def _of_epochs(job: str, rounds: list[list[Any]], options: GrowthOptions) -> tuple[list[Line], list[Claim]]:
+    """Return the lines and the claim of the last epochs, which no start of Ray's is in; none of another job."""
+    if any(None in found for found in rounds):
+        return [], []
+    lines = [
+        Line(f"{job}: a track in an epoch of {n:,}", [1000 * found[i] / n for found in rounds], "ms")
+        for i, n in enumerate(options.sizes)
+    ]
+    ratios = [found[-1] / options.sizes[-1] / (found[1] / options.sizes[1]) for found in rounds]
+    what = f"growth: {job}, time of a track in an epoch of {options.sizes[-1]:,} beside {options.sizes[1]:,}"
+    return lines, [Claim(what, _MOST_GROWTH, ratios, at_least=False)]
 
 
 if __name__ == "__main__":

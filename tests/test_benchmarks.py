@@ -273,8 +273,9 @@ def test_growth_is_measured(ray_session, tmp_path):
 def test_growth_of_every_job_is_measured(jobs, tmp_path):
     options = growth.GrowthOptions(sizes=(32, 48, 64), jobs=jobs, clips=1, folder=tmp_path)
     found = growth.run(options)
-    assert len(found.claims) == 2 * 2
-    assert len(found.lines) == 2 * 8
+    n_more = 1 if jobs == growth.TRAINING else 0  # of its epochs
+    assert len(found.claims) == 2 * (2 + n_more)
+    assert len(found.lines) == 2 * (8 + 3 * n_more)
 
 
 @pytest.mark.parametrize("power", [0.8, 1.0, 1.2])
