@@ -24,6 +24,7 @@ from genreray import (
     fft,
     heap,
     isolation,
+    loading,
     loop,
     predict,
     predictions,
@@ -135,7 +136,7 @@ class Files:
         laps.lap(STAMP)
         rows = self._stamped()
         places = (
-            Place(dataset, "from_table", TENSORS, TENSORS),
+            Place(loading, "from_table", TENSORS, TENSORS),
             Place(dataset, "crop", CROPS, CROPS),
             Place(loop, "probabilities", FORWARD, PROBABILITIES),
             Place(predictions, "of_one_genre", PROBABILITIES, ROWS),

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.laps import ALL, Laps, Place
-from genreray import dataset, loop, part_rows
+from genreray import dataset, loading, loop, part_rows
 from genreray.augment import Augmentation
 from genreray.checkpoint import Settings
 from genreray.featureset import FeatureSet
@@ -82,10 +82,10 @@ class Training:
         settings, inputs = self.settings, self.trainer.network.inputs
         laps = Laps((READ, COPY))
         laps.start()
-        for run in part_rows.runs(self._places, ["track_id", "genre", "n_frames", *dataset.columns(inputs)]):
+        for run in part_rows.runs(self._places, ["track_id", "genre", "n_frames", *loading.columns(inputs)]):
             for table in run.tables():
                 laps.lap(READ)
-                dataset.from_table(table, inputs, settings.features, settings.genres)
+                loading.from_table(table, inputs, settings.features, settings.genres)
                 laps.lap(COPY)
         return laps.per(len(self))
 

@@ -1,36 +1,21 @@
-"""Rows of FEATURES -> tensors: whole clips kept as they are stored, and the crops of them that a model sees."""
+"""Clips in memory: whole, as they are stored, views of some of them, and the crops of them that a model sees."""
 
-import collections
 import dataclasses
 import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from genreray import arrays, crops
-from genreray.ahead import map_ahead
-from genreray.arrays import MADE_OF
+from genreray import crops
 from genreray.device import fits, send
 from genreray.features import FeatureConfig
-from genreray.genres import all_of
 from genreray.mfcc_stats import STATISTICS
-from genreray.rows import Read, Rows
 
-Room = Callable[[tuple[int, ...], type[np.generic]], NDArray[Any]]  # shape, dtype -> an array that is to be filled
 NO_LABEL = -1  # the label of a clip whose genre is unknown
-_DTYPES: Mapping[str, tuple[type[np.generic], torch.dtype]] = {
-    "mel": (np.uint8, torch.uint8),
-    "mfcc": (np.float16, torch.float16),
-    "mfcc_stats": (np.float32, torch.float32),
-}
-_READERS = 2  # threads that read rows and put them into place
+DTYPES: Mapping[str, type[np.generic]] = {"mel": np.uint8, "mfcc": np.float16, "mfcc_stats": np.float32}  # as stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +156,7 @@ class View(Clips):
 
 def clip_bytes(names: Sequence[str], config: FeatureConfig) -> int:
     """Return the bytes that one clip of full length takes in memory with the inputs `names`."""
-    return sum(math.prod(shape(name, config)) * np.dtype(_DTYPES[name][0]).itemsize for name in names)
+    return sum(math.prod(shape(name, config)) * np.dtype(DTYPES[name]).itemsize for name in names)
 
 
 def n_bins(name: str, config: FeatureConfig) -> int:
@@ -188,69 +173,9 @@ def shape(name: str, config: FeatureConfig) -> tuple[int, int]:
     }[name]
 
 
-def columns(names: Sequence[str]) -> list[str]:
-    """Return the columns of FEATURES that clips with the inputs `names` are made of, each once."""
-    return list(dict.fromkeys(MADE_OF.get(name, name) for name in names))
-
-
-def from_table(table: pa.Table, names: Sequence[str], config: FeatureConfig, genres: Sequence[str]) -> Clips:
-    """Return the clips of rows of FEATURES whose status is ok, with the inputs `names`.
-
-    A label is the genre's place in `genres`; a genre that is not among them gives NO_LABEL. mfcc_stats are computed
-    from `mfcc`, or taken as they are where the table has a column of that name (binary, float32 in C order).
-    Raises UserError where those are missing for a track, or of another n_mfcc than `config` has.
-    """
-    return load([Read(table)], names, config, genres)
-
-
-def load(
-    rows: Sequence[Rows],
-    names: Sequence[str],
-    config: FeatureConfig,
-    genres: Sequence[str],
-    parents: Mapping[str, str] | None = None,
-    room: Room = arrays.room,
-) -> Clips:
-    """Return the clips of all `rows`, as `from_table` does of a table, reading two at a time and each clip into place.
-
-    With `parents`, the tree of genres by child (empty where there is none), labels are bool [n, n_genres], true for
-    each of a clip's genres and for what is above them. `room` gives the arrays that the inputs are put into.
-    """
-    starts = [0, *itertools.accumulate(map(len, rows))]
-    n = starts.pop()
-    inputs = {name: torch.from_numpy(room((n, *shape(name, config)), _DTYPES[name][0])) for name in names}
-    n_frames = torch.zeros(n, dtype=torch.int64)
-    labels = no_labels(n, None if parents is None else len(genres))
-    ids = [""] * n
-
-    def place(start: int, some: Rows) -> None:
-        for table in some.tables():
-            places = slice(start, start + len(table))
-            n_frames[places] = torch.from_numpy(table.column("n_frames").to_numpy().astype(np.int64))
-            labels[places] = _labels(table, genres, parents)
-            ids[places] = table.column("track_id").to_pylist()
-            for name, x in inputs.items():
-                arrays.fill(x[places].numpy(), name, table, n_frames[places].tolist())
-            start = places.stop
-
-    collections.deque(map_ahead(lambda job: place(*job), zip(starts, rows, strict=True), _READERS), maxlen=0)
-    return Clips(ids, inputs, n_frames, labels)
-
-
 def no_labels(n: int, n_genres: int | None) -> Tensor:
     """Return the labels of `n` clips without any: NO_LABEL, or none of several genres."""
     return torch.full((n,), NO_LABEL) if n_genres is None else torch.zeros((n, n_genres), dtype=torch.bool)
-
-
-def _labels(table: pa.Table, genres: Sequence[str], parents: Mapping[str, str] | None) -> Tensor:
-    place = {genre: i for i, genre in enumerate(genres)}
-    one = table.column("genre").to_pylist()
-    if parents is None:
-        return torch.tensor([place.get(genre, NO_LABEL) for genre in one])
-    labels = no_labels(len(table), len(genres))
-    for row, (genre, several) in enumerate(zip(one, table.column("genres").to_pylist(), strict=True)):
-        labels[row, [place[name] for name in all_of(genre, several, parents) if name in place]] = True
-    return labels
 
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:

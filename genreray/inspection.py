@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from genreray import checkpoint, dataset, hierarchy, loop, scoring, spread, storage, tables, track
+from genreray import checkpoint, dataset, hierarchy, loading, loop, scoring, spread, storage, tables, track
 from genreray.checkpoint import Checkpoint, Settings
 from genreray.dataset import Clips
 from genreray.errors import Status, TrackError, UserError
@@ -90,7 +90,7 @@ def inspect(
         return Inspection(*of_model, columns["status"], columns["error"])
     row = pa.Table.from_pylist([{"track_id": uri, "uri": uri, **columns}], schema=tables.FEATURES_OF_CLIPS)
     rows, _ = spread.clips_of(row)
-    clips = dataset.from_table(rows, trained.model.inputs, settings.features, settings.genres)
+    clips = loading.from_table(rows, trained.model.inputs, settings.features, settings.genres)
     seen = [_seen(row, settings) for row in columns["clips"]]
     starts, windows = _over_time(trained, clips, max(1, round(n_windows / len(clips))))
     return Inspection(

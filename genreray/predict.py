@@ -8,7 +8,7 @@ import ray
 import ray.data
 import torch
 
-from genreray import checkpoint, dataset, heap, labels, predictions, scoring, spread, tables
+from genreray import checkpoint, heap, labels, loading, predictions, scoring, spread, tables
 from genreray.checkpoint import Checkpoint
 from genreray.cluster import Cluster, Gpu, may_grow, n_gpus, wants_gpu
 from genreray.errors import Status, UserError
@@ -42,7 +42,7 @@ def predict(
     to_score = settings.tree is not None
     if to_score:
         columns.append("genres")
-    rows = row_dataset(index, [*columns, *dataset.columns(settings.build().inputs)])
+    rows = row_dataset(index, [*columns, *loading.columns(settings.build().inputs)])
     predicted = prediction_stage(
         rows, checkpoint_uri, top_k=len(settings.genres), gpu=gpu, embedding=embedding, to_score=to_score
     )

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genreray import dataset, loop
+from genreray import loading, loop
 from genreray.checkpoint import Checkpoint
 
 # Clips scored at a time. On CPUs the maps of few stay in the cache, and in memory that is not asked of the system anew:
@@ -37,7 +37,7 @@ def score(
     embeddings = [np.empty((0, trained.model.embedding_size), np.float32)] if embedding else []
     size = _BATCHES[device.type]
     for i in range(0, len(clips), _READ):
-        read = dataset.from_table(clips.slice(i, _READ), trained.model.inputs, settings.features, settings.genres)
+        read = loading.from_table(clips.slice(i, _READ), trained.model.inputs, settings.features, settings.genres)
         for rows in torch.arange(len(read)).split(size):
             batch = read.view(_filled(rows, size))
             if embedding:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import ray
 import torch
 
-from genreray import dataset, part_rows
+from genreray import dataset, loading, part_rows
 from genreray.checkpoint import Settings
 from genreray.cluster import object_store
 from genreray.dataset import Clips, View
@@ -94,8 +94,8 @@ def _in_order(rows: pa.Table) -> pa.Table:
 def _read(places: pa.Table, inputs: list[str], settings: Settings) -> tuple[int, dict[str, Any]]:
     """Return how many clips are at `places`, and them as numpy arrays, which the object store takes as they are."""
     labels = ["genre"] if settings.tree is None else ["genre", "genres"]
-    runs = part_rows.runs(places, ["track_id", *labels, "n_frames", *dataset.columns(inputs)])
-    clips = dataset.load(runs, inputs, settings.features, settings.genres, settings.tree)
+    runs = part_rows.runs(places, ["track_id", *labels, "n_frames", *loading.columns(inputs)])
+    clips = loading.load(runs, inputs, settings.features, settings.genres, settings.tree)
     return len(clips), {
         "track_ids": clips.track_ids,
         "inputs": {name: x.numpy() for name, x in clips.inputs.items()},

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from genreray import arrays, dataset, imbalance, part_rows, parts
+from genreray import arrays, imbalance, loading, part_rows, parts
 from genreray.ahead import map_ahead
 from genreray.checkpoint import Settings
 from genreray.dataset import Clips, View
@@ -66,11 +66,11 @@ class Source:
         """Return all clips at once."""
         return self._clips if self._clips is not None else self._load(self._places)
 
-    def _load(self, some: pa.Table, room: dataset.Room = arrays.room) -> Clips:
+    def _load(self, some: pa.Table, room: loading.Room = arrays.room) -> Clips:
         settings = self._settings
         labels = ["genre"] if settings.tree is None else ["genre", "genres"]
-        runs = part_rows.runs(some, ["track_id", *labels, "n_frames", *dataset.columns(self._inputs)])
-        return dataset.load(runs, self._inputs, settings.features, settings.genres, settings.tree, room)
+        runs = part_rows.runs(some, ["track_id", *labels, "n_frames", *loading.columns(self._inputs)])
+        return loading.load(runs, self._inputs, settings.features, settings.genres, settings.tree, room)
 
 
 class SharedSource(Source):

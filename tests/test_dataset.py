@@ -4,7 +4,7 @@ import pytest
 import torch
 from making import GENRES, SMALL, feature_row, feature_rows
 
-from genreray import arrays, dataset, tables
+from genreray import arrays, dataset, loading, tables
 from genreray.dataset import Clips
 from genreray.errors import UserError
 from genreray.features import FeatureConfig
@@ -28,7 +28,7 @@ def counting_clips(n_frames: list[int], frames: int = 12) -> Clips:
 
 def test_clips_hold_what_the_table_holds(table, monkeypatch):
     monkeypatch.setattr(arrays, "room", lambda shape, dtype: np.full(shape, 99, dtype))  # what memory held before
-    clips = dataset.from_table(table, ["mel", "mfcc"], SMALL, GENRES)
+    clips = loading.from_table(table, ["mel", "mfcc"], SMALL, GENRES)
     for i, row in enumerate(table.to_pylist()):
         n = row["n_frames"]
         mel = np.frombuffer(row["mel"], np.uint8).reshape(SMALL.n_mels, n)
@@ -42,14 +42,14 @@ def test_clips_hold_what_the_table_holds(table, monkeypatch):
 
 
 def test_labels_follow_the_given_order_and_unknown_genres_have_none(table):
-    clips = dataset.from_table(table.slice(0, 3), ["mel"], SMALL, ["Rock", "Folk"])
+    clips = loading.from_table(table.slice(0, 3), ["mel"], SMALL, ["Rock", "Folk"])
     assert clips.labels.tolist() == [1, dataset.NO_LABEL, 0]  # Folk, Jazz, Rock
 
 
 def test_tables_load_as_one(table):
-    whole = dataset.from_table(table, ["mel"], SMALL, GENRES)
+    whole = loading.from_table(table, ["mel"], SMALL, GENRES)
     pieces = [Read(table.slice(i, 7)) for i in range(0, len(table), 7)]
-    loaded = dataset.load(pieces, ["mel"], SMALL, GENRES)
+    loaded = loading.load(pieces, ["mel"], SMALL, GENRES)
     assert torch.equal(loaded.inputs["mel"], whole.inputs["mel"])
     assert (loaded.track_ids, loaded.labels.tolist()) == (whole.track_ids, whole.labels.tolist())
 
@@ -59,7 +59,7 @@ def test_batches_hold_each_clip_once_whatever_the_order_of_arrival(table):
         batches = clips.batches(7, torch.Generator().manual_seed(seed))
         return [batch.track_ids for batch in batches]
 
-    clips = dataset.from_table(table, ["mel"], SMALL, GENRES)
+    clips = loading.from_table(table, ["mel"], SMALL, GENRES)
     arrived = clips.select(torch.randperm(len(clips), generator=torch.Generator().manual_seed(9)))
     assert sorted(track_id for batch in ids(clips, 1) for track_id in batch) == sorted(clips.track_ids)
     assert ids(clips, 1) == ids(arrived, 1)
@@ -133,12 +133,12 @@ def full_table(n: int = 6) -> pa.Table:
 
 def test_clips_of_full_length_are_copied_at_once_and_alike(monkeypatch):
     table = pa.concat_tables([full_table().slice(1, 3), full_table().slice(2)])
-    clips = dataset.from_table(table, ["mel", "mfcc"], SMALL, GENRES)
+    clips = loading.from_table(table, ["mel", "mfcc"], SMALL, GENRES)
     for i, row in enumerate(table.to_pylist()):
         assert clips.inputs["mel"][i].numpy().tobytes() == row["mel"]
         assert clips.inputs["mfcc"][i].numpy().tobytes() == row["mfcc"]
     large = table.set_column(table.schema.get_field_index("mel"), "mel", table["mel"].cast(pa.large_binary()))
-    assert torch.equal(dataset.from_table(large, ["mel"], SMALL, GENRES).inputs["mel"], clips.inputs["mel"])
+    assert torch.equal(loading.from_table(large, ["mel"], SMALL, GENRES).inputs["mel"], clips.inputs["mel"])
 
 
 def test_images_of_another_size_than_their_frames_are_no_clips():
@@ -146,14 +146,14 @@ def test_images_of_another_size_than_their_frames_are_no_clips():
     mels = table["mel"].to_pylist()
     short_and_long = pa.array([mels[0][:-5], mels[1] + bytes(5)], pa.binary())  # together as long as two
     with pytest.raises(ValueError, match="reshape"):
-        dataset.from_table(
+        loading.from_table(
             table.set_column(table.schema.get_field_index("mel"), "mel", short_and_long), ["mel"], SMALL, GENRES
         )
 
 
 def test_the_bytes_of_a_clip_are_those_of_its_tensors(table):
     names = ["mel", "mfcc", "mfcc_stats"]
-    clips = dataset.from_table(table.slice(0, 1), names, SMALL, GENRES)
+    clips = loading.from_table(table.slice(0, 1), names, SMALL, GENRES)
     assert dataset.clip_bytes(names, SMALL) == sum(x.nbytes for x in clips.inputs.values())
 
 
@@ -167,7 +167,7 @@ def stats_of(row):
 
 
 def test_mfcc_stats_are_those_of_the_frames_that_a_clip_has(table):
-    clips = dataset.from_table(table, ["mfcc_stats"], SMALL, GENRES)
+    clips = loading.from_table(table, ["mfcc_stats"], SMALL, GENRES)
     assert clips.inputs["mfcc_stats"].shape == (len(table), 7, SMALL.n_mfcc)
     assert len(set(table.column("n_frames").to_pylist())) > 1
     for i, row in enumerate(table.to_pylist()):
@@ -178,10 +178,10 @@ def test_mfcc_stats_of_a_table_are_taken_as_they_are(table):
     given = np.random.default_rng(0).normal(size=(len(table), 7, SMALL.n_mfcc)).astype(np.float32)
     column = pa.array([x.tobytes() for x in given], pa.binary())
     without_mfcc = table.drop_columns(["mfcc"]).append_column("mfcc_stats", column)
-    clips = dataset.from_table(without_mfcc, ["mfcc_stats"], SMALL, GENRES)
+    clips = loading.from_table(without_mfcc, ["mfcc_stats"], SMALL, GENRES)
     assert np.array_equal(clips.inputs["mfcc_stats"], given)
     pieces = [Read(without_mfcc.slice(i, 7)) for i in range(0, len(table), 7)]
-    loaded = dataset.load(pieces, ["mel", "mfcc_stats"], SMALL, GENRES)
+    loaded = loading.load(pieces, ["mel", "mfcc_stats"], SMALL, GENRES)
     assert np.array_equal(loaded.inputs["mfcc_stats"], given)
 
 
@@ -196,23 +196,23 @@ def test_mfcc_stats_that_cannot_be_used_are_named(table, value, message):
     good = np.zeros((7, SMALL.n_mfcc), np.float32).tobytes()
     given = table.slice(0, 3).append_column("mfcc_stats", pa.array([good, value, good], pa.binary()))
     with pytest.raises(UserError, match=message):
-        dataset.from_table(given, ["mfcc_stats"], SMALL, GENRES)
+        loading.from_table(given, ["mfcc_stats"], SMALL, GENRES)
 
 
 @pytest.mark.parametrize("crop_frames", [20, 130])  # 130: the shorter clips are repeated, which takes another path
 def test_mfcc_stats_are_not_cropped(table, crop_frames):
     names = ["mfcc", "mfcc_stats"]
-    clips = dataset.from_table(table, names, SMALL, GENRES).select(torch.tensor([4, 2, 9]))
+    clips = loading.from_table(table, names, SMALL, GENRES).select(torch.tensor([4, 2, 9]))
     crops = dataset.crop(clips, torch.zeros(3, dtype=torch.int64), crop_frames)
     assert torch.equal(crops["mfcc_stats"], clips.inputs["mfcc_stats"])
     assert crops["mfcc"].shape == (3, SMALL.n_mfcc, crop_frames)
-    alone = dataset.from_table(table, ["mfcc_stats"], SMALL, GENRES).select(torch.tensor([4, 2, 9]))
+    alone = loading.from_table(table, ["mfcc_stats"], SMALL, GENRES).select(torch.tensor([4, 2, 9]))
     starts = dataset.random_starts(alone.n_frames, crop_frames, torch.Generator())
     assert torch.equal(dataset.crop(alone, starts, crop_frames)["mfcc_stats"], clips.inputs["mfcc_stats"])
 
 
 def test_inputs_are_made_of_these_columns():
-    assert dataset.columns(["mel", "mfcc"]) == ["mel", "mfcc"]
-    assert dataset.columns(["mfcc_stats"]) == ["mfcc"]
-    assert dataset.columns(["mel", "mfcc_stats", "mfcc"]) == ["mel", "mfcc"]
+    assert loading.columns(["mel", "mfcc"]) == ["mel", "mfcc"]
+    assert loading.columns(["mfcc_stats"]) == ["mfcc"]
+    assert loading.columns(["mel", "mfcc_stats", "mfcc"]) == ["mel", "mfcc"]
     assert [dataset.n_bins(name, SMALL) for name in ("mel", "mfcc", "mfcc_stats")] == [32, 13, 7]

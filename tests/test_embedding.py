@@ -8,7 +8,7 @@ import torch
 from making import GENRES, SMALL, feature_rows, write_features
 from rich.console import Console
 
-from genreray import checkpoint, dataset, loop, models, tables
+from genreray import checkpoint, dataset, loading, loop, models, tables
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster
 from genreray.errors import UserError
@@ -38,7 +38,7 @@ def trained(folder, name):
     model = settings.build()
     if name == "svm":
         table = pa.Table.from_pylist(feature_rows(12), schema=tables.FEATURES).slice(0, 12)
-        clips = dataset.from_table(table, model.inputs, SMALL, GENRES)
+        clips = loading.from_table(table, model.inputs, SMALL, GENRES)
         model.fit(clips.inputs, clips.labels, 0)
     checkpoint.save(str(folder), model, settings)
     return str(folder)
@@ -65,7 +65,7 @@ def test_an_embedding_is_what_the_last_layer_sees_over_the_crops(tmp_path, name)
     for one, other in zip(found.to_pylist(), plain.to_pylist(), strict=True):
         assert one["confidence"] == (pytest.approx(other["confidence"], abs=1e-5) if other["confidence"] else None)
         assert one["genre"] == other["genre"]
-    clips = dataset.from_table(table.slice(0, 5), loaded.model.inputs, SMALL, GENRES)
+    clips = loading.from_table(table.slice(0, 5), loaded.model.inputs, SMALL, GENRES)
     with torch.inference_mode():
         starts = dataset.even_starts(clips.n_frames, 64, 2).unbind(1)
         expected = torch.stack([loaded.model.embed(dataset.crop(clips, place, 64)) for place in starts]).mean(0)
@@ -78,7 +78,7 @@ def test_an_embedding_is_what_the_last_layer_sees_over_the_crops(tmp_path, name)
 def test_logits_and_embedding_belong_together(tmp_path):
     loaded = checkpoint.load(trained(tmp_path, "mel_cnn"))
     table = pa.Table.from_pylist(feature_rows(4), schema=tables.FEATURES).slice(0, 4)
-    clips = dataset.from_table(table, ["mel"], SMALL, GENRES)
+    clips = loading.from_table(table, ["mel"], SMALL, GENRES)
     how = {"crop_frames": 64, "n_crops": 1, "device": CPU, "temperature": 1.7}
     probabilities, embeddings = loop.predict_and_embed(loaded.model, clips, **how)
     with torch.inference_mode():

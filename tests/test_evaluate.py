@@ -13,7 +13,7 @@ from making import GENRES, SMALL, feature_row, feature_rows, write_features
 from rich.console import Console
 from sklearn.metrics import accuracy_score, log_loss
 
-from genreray import checkpoint, dataset, loop, tables
+from genreray import checkpoint, loading, loop, tables
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster
 from genreray.errors import UserError
@@ -71,7 +71,7 @@ def test_probabilities_are_those_of_the_network(predictions, trained):
         if found["track_id"] == "polka" or found["status"] != "ok":
             continue
         table = pa.Table.from_pylist([rows[found["track_id"]]], schema=tables.FEATURES)
-        clips = dataset.from_table(table, ["mel"], SMALL, GENRES)
+        clips = loading.from_table(table, ["mel"], SMALL, GENRES)
         expected = loop.predict(loaded.model, clips, crop_frames=64, n_crops=2, device=torch.device("cpu"))[0].tolist()
         assert {g["genre"]: pytest.approx(g["probability"], abs=1e-5) for g in found["genres"]} == dict(
             zip(GENRES, expected, strict=True)

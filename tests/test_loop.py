@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 from torch.nn import functional as F
 
-from genreray import dataset, loop, models, schedule, tables
+from genreray import dataset, loading, loop, models, schedule, tables
 from genreray.models.base import make_optimizer
 from genreray.models.mel_cnn import MelCnnConfig
 from genreray.recipe import TrainingConfig
@@ -23,7 +23,7 @@ def clips():
     import pyarrow as pa
 
     rows = [row for row in feature_rows() if row["status"] == "ok"]
-    return dataset.from_table(pa.Table.from_pylist(rows, schema=tables.FEATURES), ["mel"], SMALL, GENRES)
+    return loading.from_table(pa.Table.from_pylist(rows, schema=tables.FEATURES), ["mel"], SMALL, GENRES)
 
 
 class MeanModel(nn.Module):

@@ -16,7 +16,7 @@ from rich.console import Console
 from sklearn.metrics import average_precision_score
 from test_trainer import run, weights
 
-from genreray import checkpoint, cli, dataset, labels, models, tables
+from genreray import checkpoint, cli, labels, loading, models, tables
 from genreray.checkpoint import Settings
 from genreray.cluster import Cluster
 from genreray.errors import UserError
@@ -86,12 +86,12 @@ def trained(features, tmp_path_factory):
 def test_clips_have_all_their_genres_and_those_above(features):
     table = pa.Table.from_pylist(tree_rows(48), schema=tables.FEATURES)
     table = table.filter(pa.array([status == "ok" for status in table["status"].to_pylist()]))
-    clips = dataset.load([Read(table)], ["mel"], SMALL, GENRES, PARENTS)
+    clips = loading.load([Read(table)], ["mel"], SMALL, GENRES, PARENTS)
     above = {"Oi": {"Oi", "Punk", "Rock"}, "Punk": {"Punk", "Rock"}}
     for row, found in zip(table["genres"].to_pylist(), clips.labels, strict=True):
         expected = above.get(row[0], set(row))
         assert {GENRES[i] for i in torch.nonzero(found)[:, 0]} == expected
-    some = dataset.load([Read(table)], ["mel"], SMALL, ["Folk", "Jazz"], PARENTS).labelled()
+    some = loading.load([Read(table)], ["mel"], SMALL, ["Folk", "Jazz"], PARENTS).labelled()
     assert 0 < len(some) < len(clips)
     assert some.labels.any(1).all()
 

@@ -7,7 +7,7 @@ from making import feature_rows, write_features
 from test_fma_features import features as csv_features
 from test_fma_features import write as write_csv
 
-from genreray import checkpoint, dataset, part_rows
+from genreray import checkpoint, loading, part_rows
 from genreray.catalog import fma_features
 from genreray.checkpoint import Settings
 from genreray.errors import UserError
@@ -36,7 +36,7 @@ def test_a_model_sees_the_statistics_of_the_file(features, tmp_path):
     found = with_fma_statistics(features, uri, "svm")
     index = found.usable("training")
     runs = part_rows.runs(index.select(["part", "row", "mfcc_stats"]), ["track_id", "genre", "n_frames"])
-    clips = dataset.load(runs, ["mfcc_stats"], FULL, ["Folk", "Jazz", "Rock"])
+    clips = loading.load(runs, ["mfcc_stats"], FULL, ["Folk", "Jazz", "Rock"])
     table = fma_features.read(uri)
     expected = dict(zip(table.column("track_id").to_pylist(), table.column("mfcc_stats").to_pylist(), strict=True))
     assert len(clips) == len(index) > 0
