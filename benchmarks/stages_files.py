@@ -22,7 +22,6 @@ from genreray import (
     extract,
     features,
     fft,
-    heap,
     isolation,
     loading,
     loop,
@@ -82,7 +81,6 @@ class Files:
 
     def track_stages(self) -> Seconds:
         """Return what each stage of `track.extract_tracks` takes, which the decoding process runs."""
-        heap.keep()  # as there
         laps = Laps(TRACK)
         sums = features._sum_bands
         loops = {sums: laps.around(compiled(sums), STFT, BANDS)}

@@ -1,4 +1,4 @@
-"""What the C library does with the memory that arrays and tensors on CPUs leave."""
+"""What the C library does with the memory that tensors on CPUs leave."""
 
 import ctypes
 
@@ -8,10 +8,10 @@ _MOST = 2**31 - 1  # bytes; it takes an int
 
 
 def keep() -> None:
-    """Let this process keep what its arrays and tensors leave for the next ones, where the C library is glibc.
+    """Let this process keep what its tensors leave for the next ones, where the C library is glibc.
 
     It would give each of some megabytes back and ask for it anew, and the system clears every page: of each step's
-    maps and each track's samples, which are the same again and again. What the process holds is what it held at most.
+    maps, which are the same again and again. What the process holds is what it held at most.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -19,7 +19,7 @@ from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from genreray import exchange, heap
+from genreray import exchange
 from genreray.errors import Status, TrackError, UserError
 
 Item = TypeVar("Item")
@@ -200,7 +200,6 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for who asked; when they go, the socket closes
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()  # where it crashed, for the worker's log
-    heap.keep()  # what one item leaves is what the next takes
     with Connection(descriptor) as socket, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             work = socket.recv_bytes()

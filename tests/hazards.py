@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import resource
 import signal
 import time
 from pathlib import Path
@@ -56,15 +55,6 @@ def numbers(items):
 def same(items):
     """Yield what comes."""
     yield from items
-
-
-def pages(items):
-    """Yield the pages that the system clears for arrays of so many bytes, as large as a track's samples."""
-    for size in items:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        arrays = [bytearray(size) for _ in range(3)]
-        del arrays
-        yield resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def fail(items):
