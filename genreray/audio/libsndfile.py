@@ -105,9 +105,9 @@ def _read_at(file: _File, start: int, count: int) -> Samples:
     y = np.empty(max(0, min(count, file.frames - start)), np.float32)
     block = np.empty((_BLOCK // file.channels, file.channels), np.float32)
     n_read = 0
-    while n_read < len(y) and (count := file.fill(block[: len(y) - n_read])):
-        to_mono(block[:count], y[n_read : n_read + count])
-        n_read += count
+    while n_read < len(y) and (n := file.fill(block[: len(y) - n_read])):
+        to_mono(block[:n], y[n_read : n_read + n])
+        n_read += n
     return y[:n_read]
 
 
