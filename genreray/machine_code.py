@@ -33,19 +33,15 @@ class _Compiled:
             return self._fast(*arguments)
 
 
-def callback(function: Callable[..., Any], signature: str) -> int:
-    """Return the address of `function`, compiled for C to call; `signature` is as `numba.cfunc` takes it.
+@functools.cache  # which holds it: its code goes where it goes
+def callback(function: Callable[..., Any], signature: str) -> Any:
+    """Return `function` compiled for C to call, at its `address`; `signature` is as `numba.cfunc` takes it.
 
     It stays for as long as the process does, and is kept on disk as what `compiled` returns is.
     """
     import numba
 
     try:
-        made = numba.cfunc(signature, cache=True)(function)
+        return numba.cfunc(signature, cache=True)(function)
     except Exception:  # no folder that could be written to, or what reading or writing there raises
-        made = numba.cfunc(signature)(function)
-    _callbacks.append(made)
-    return int(made.address)
-
-
-_callbacks: list[Any] = []  # their code goes where they go
+        return numba.cfunc(signature)(function)

@@ -98,7 +98,7 @@ def test_what_has_no_folder_is_compiled():
 
 
 def tripled(function):
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(callback(function, "int64(int64)"))(14)
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(callback(function, "int64(int64)").address)(14)
 
 
 def test_what_c_calls_is_there_for_the_next_process(triple, tmp_path, monkeypatch):

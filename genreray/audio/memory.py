@@ -18,7 +18,7 @@ class Memory:
     """A file's bytes, and where in them libsndfile is.
 
     By a descriptor of a memory file, the system would answer it at 4 % of what an mp3 takes to decode; by soundfile's
-    own callbacks, Python would at 5 %.
+    own callbacks, Python would at no less.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -34,13 +34,13 @@ class Memory:
 @functools.cache
 def _functions() -> Any:
     """Return libsndfile's SF_VIRTUAL_IO, which says by which functions it reads."""
-    addresses = {
+    compiled = {
         "get_filelen": callback(_length, f"int64({_FILE})"),
         "seek": callback(_seek, f"int64(int64, int32, {_FILE})"),
         "read": callback(_read, f"int64(CPointer(uint8), int64, {_FILE})"),
         "tell": callback(_tell, f"int64({_FILE})"),
     }
-    functions = {name: sf._ffi.cast(f"sf_vio_{name}", address) for name, address in addresses.items()}
+    functions = {name: sf._ffi.cast(f"sf_vio_{name}", one.address) for name, one in compiled.items()}
     return sf._ffi.new("SF_VIRTUAL_IO *", functions)
 
 
