@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from genreray import filters
 from genreray.errors import UserError
 from genreray.machine_code import compiled
 
@@ -113,13 +114,14 @@ def extract(y: NDArray[np.float32], config: FeatureConfig) -> Features:
 
 def mel_power(y: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float32]:
     """Return the power mel spectrogram, float32 [n_mels, n_frames]: `librosa.feature.melspectrogram(y)`."""
-    from genreray import fft  # here, as librosa below: those who only train need neither
+    from genreray import fft  # here, as librosa in filters: those who only train need neither
 
-    window, basis, sum_bands = _window(config.n_fft), _mel_basis(config), compiled(_sum_bands)
+    window, bands = filters.hann(config.n_fft), filters.mel_filters(config.sr, config.n_fft, config.n_mels)
+    sum_bands = compiled(_sum_bands)
     mel = np.empty((config.n_mels, 1 + len(y) // config.hop_length), np.float32)
     for i in range(0, mel.shape[1], fft.FRAMES):  # the spectra of some frames at a time: they stay in the cache
         power = fft.power_spectra(y, i, window, config.hop_length)
-        sum_bands(mel[:, i : i + fft.FRAMES], power, basis.data, basis.indices, basis.indptr)
+        sum_bands(mel[:, i : i + fft.FRAMES], power, *bands)
     return mel
 
 
@@ -145,23 +147,6 @@ def _sum_bands(
                 total[frame] += weight * power[bin_, frame]
         for frame in range(mel.shape[1]):
             mel[band, frame] = total[frame]
-
-
-@functools.lru_cache(maxsize=4)
-def _window(n_fft: int) -> NDArray[np.float32]:
-    from librosa import filters  # type: ignore[attr-defined]  # takes seconds
-
-    window: NDArray[np.float32] = filters.get_window("hann", n_fft, fftbins=True).astype(np.float32)
-    return window
-
-
-@functools.lru_cache(maxsize=4)
-def _mel_basis(config: FeatureConfig) -> Any:
-    """Return the mel filters, a scipy.sparse.csr_matrix of float32 [n_mels, 1 + n_fft / 2]."""
-    import scipy.sparse
-    from librosa import filters  # type: ignore[attr-defined]
-
-    return scipy.sparse.csr_matrix(filters.mel(sr=config.sr, n_fft=config.n_fft, n_mels=config.n_mels))
 
 
 @functools.lru_cache(maxsize=4)
