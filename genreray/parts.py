@@ -25,7 +25,7 @@ _LARGE = ("mel", "mfcc")  # columns of raw bytes, which no encoding makes smalle
 _FILENAME = "__filename"  # what a pyarrow dataset calls the file of a row
 _READERS = 16  # footers read at a time
 _MENDERS = 4  # parts rewritten at a time, some tens of megabytes each
-# Tracks a part: ten seconds of work, beside the fifth of one for which a worker waits until Ray's driver, which looks
+# Tracks a part: ten seconds of work, beside the tenth of one for which a worker waits until Ray's driver, which looks
 # ten times a second, has seen that it is done and given it the next.
 _MOST_ROWS = 256
 _MOST_SECONDS = 384 * 30.0  # of sound a part, whose features take 83 MB of the memory of one of tag's tasks

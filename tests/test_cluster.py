@@ -1,8 +1,10 @@
 """Joining a cluster, and fitting workers into it."""
 
 import http.server
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -95,6 +97,27 @@ def test_what_is_no_address_is_told(alone, address):
 
 def test_a_ray_client_address_is_refused(alone):
     assert "ray job submit" in refused("ray://head:10001")
+
+
+INLINE = """
+from genreray.cluster import Cluster
+from genreray.errors import UserError
+try:
+    Cluster("ray://head:10001").connect()
+except UserError:
+    pass
+from ray.data._internal.execution import metadata_fetcher
+print(type(metadata_fetcher.make_metadata_fetcher()).__name__)
+"""
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, "InlineMetadataFetcher"), ("1", "ThreadedMetadataFetcher")])
+def test_the_driver_asks_for_what_ray_data_knows_of_a_block_at_once(said, expected):
+    """Else a worker waits for its next block a tenth of a second longer; who has set it otherwise has it so."""
+    name = "RAY_DATA_METADATA_PREFETCH_ON_THREAD"
+    env = {key: value for key, value in os.environ.items() if key != name} | ({name: said} if said else {})
+    done = subprocess.run([sys.executable, "-c", INLINE], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected]
 
 
 GB = 1 << 30
