@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks import baselines, command, machine, material, measure, watch
+from benchmarks import baselines, command, machine, measure, watch
 from benchmarks.baselines import Kernel
 from benchmarks.command import Options
 from benchmarks.results import Claim, Line, Section
@@ -22,7 +22,7 @@ from genreray.features import FeatureConfig
 from genreray.parts import part_size
 
 # Ray, and what imports it, is imported in the functions that need it: the pools' processes import this module, and
-# are not to carry Ray.
+# are not to carry Ray. So is `material`, for which `genreray extract` would wait a second, as it would not by itself.
 
 _METHOD = """\
 `genreray extract` on {n:,} mp3 files of {seconds:g} s (hard links to {distinct} generated clips, so read from memory)
@@ -86,6 +86,8 @@ def run(options: ExtractOptions, apart: Apart = watch.apart, alone: Apart = watc
 
     Raises UserError for too few files.
     """
+    from benchmarks import material
+
     sizes = sorted({options.files, options.librosa_files, options.many_files})
     check_enough(sizes[0], options.cpus)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:

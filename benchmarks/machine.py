@@ -6,8 +6,6 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 _LIBRARIES = ("genreray", "ray", "pyarrow", "numpy", "scipy", "librosa", "soundfile", "soxr", "torch")
 # What the numeric libraries read when they are loaded.
 _ONE_THREAD = dict.fromkeys(
@@ -17,6 +15,8 @@ _ONE_THREAD = dict.fromkeys(
 
 def describe() -> dict[str, str]:
     """Return what times depend on, by name; libraries that are not there are left out."""
+    import torch  # here: jobs that are timed from their start import this module, and do without torch
+
     libraries = [f"{name} {version}" for name in _LIBRARIES if (version := _version(name))]
     with contextlib.suppress(ImportError):
         import soundfile

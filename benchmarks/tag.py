@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import command, extract, material, measure, watch
+from benchmarks import command, extract, measure, watch
 from benchmarks.command import Options
 from benchmarks.extract import Apart, Run
 from benchmarks.results import Claim, Line, Section
@@ -70,6 +70,8 @@ def run(
 
     Raises UserError for too few files.
     """
+    from benchmarks import material  # here, as in `extract`
+
     extract.check_enough(min(options.files, options.many_files), options.cpus)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
         folder = Path(name)
