@@ -9,28 +9,34 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
 from benchmarks import baselines, command, machine, material, measure, peers
 from benchmarks.command import Options
 from benchmarks.results import Claim, Line, Section
-from genreray import audio
-from genreray.features import FeatureConfig
+from genreray import audio, fft
+from genreray.audio.source import Source
+from genreray.features import FeatureConfig, Features
 
 _METHOD = """\
 One process with one thread turns the bytes of a clip, in memory, into mel and MFCC: {clips}. Mere decoding is
 `soundfile.read` of the same bytes to float32. librosa is `load` at 22,050 Hz, `feature.melspectrogram`, `power_to_db`
 and `feature.mfcc(y)`, as its documentation has them; "one spectrogram" gives `feature.mfcc` the log-mel that is there
-already. The report's input is the middle {report:g} s of the clip, by the same kernel; librosa has to do the whole
-file for its own. Essentia's chain is MonoLoader, Windowing, PowerSpectrum and MFCC, which gives the mel bands as well,
-frame by frame in Python, and reads the clip from a file in memory. In each round each side does the clip {calls} times
-in a row, after once that is not counted, as in a long run of the same work. The time is the CPU's, of all threads,
-which a busy machine disturbs least. Before anything is timed, the results of both are compared."""
+already. Of genreray there are two more, which do one thing in another way: libsndfile reads through Python, by the
+callbacks that soundfile has for files in memory, and scipy transforms the frames. The report's input is the middle
+{report:g} s of the clip, by the same kernel; librosa has to do the whole file for its own. Essentia's chain is
+MonoLoader, Windowing, PowerSpectrum and MFCC, which gives the mel bands as well, frame by frame in Python, and reads
+the clip from a file in memory. In each round each side does the clip {calls} times in a row, after once that is not
+counted, as in a long run of the same work. The time is the CPU's, of all threads, which a busy machine disturbs least.
+Before anything is timed, the results of both are compared."""
 
 _CALLS = 3
 _DECODE = "soundfile merely decoding"
 _GENRERAY = "genreray"
+_PYTHON = "genreray, reading through Python"
+_SCIPY = "genreray, scipy's transform"
 _LIBROSA = "librosa"
 _SHARED = "librosa, one spectrogram"
 _REPORT = "genreray, the report's input"
@@ -100,6 +106,8 @@ def _compare(
         _DECODE: baselines.decode,
         "genreray, its decoding alone": lambda content: audio.decode(content, config.sr, config.duration),
         _GENRERAY: lambda content: baselines.genreray_kernel(content, config),
+        _PYTHON: lambda content: _reading_through_python(content, config),
+        _SCIPY: lambda content: _transformed_by_scipy(content, config),
         _LIBROSA: lambda content: baselines.librosa_kernel(content, config),
         _SHARED: lambda content: baselines.librosa_shared_kernel(content, config),
         _REPORT: lambda content: baselines.genreray_kernel(content, report),
@@ -123,6 +131,16 @@ def _compare(
         if name in seconds
     ]
     return lines, claims
+
+
+def _reading_through_python(content: bytes, config: FeatureConfig) -> Features:
+    with mock.patch.object(Source, "content", return_value=None):  # as of files that are not read whole
+        return baselines.genreray_kernel(content, config)
+
+
+def _transformed_by_scipy(content: bytes, config: FeatureConfig) -> Features:
+    with mock.patch.object(fft, "power_spectra", fft._any_size):
+        return baselines.genreray_kernel(content, config)
 
 
 def _of(ours: str) -> str:
