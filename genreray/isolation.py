@@ -200,6 +200,7 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for who asked; when they go, the socket closes
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()  # where it crashed, for the worker's log
+    faulthandler.register(signal.SIGALRM, chain=True)  # and where it was when it ended by `_watch`
     with Connection(descriptor) as socket, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             work = socket.recv_bytes()
@@ -218,7 +219,7 @@ def serve(descriptor: int) -> None:
             except Exception as error:
                 known = isinstance(error, UserError)
                 send(None, error if known else RuntimeError("".join(traceback.format_exception(error))))
-            faulthandler.cancel_dump_traceback_later()
+            signal.setitimer(signal.ITIMER_REAL, 0)
             os.close(room)
 
 
@@ -228,4 +229,6 @@ def _send(socket: Connection, writer: exchange.Writer, result: Any, error: Excep
 
 def _watch(seconds: float) -> None:
     """End this process should the next item take longer than whoever watches from outside would let it."""
-    faulthandler.dump_traceback_later(seconds + _ORPHANED, exit=True)
+    # Not by a thread, as faulthandler's own: where all CPUs are busy, waiting for the last one's end takes half a
+    # millisecond of each track.
+    signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHANED)

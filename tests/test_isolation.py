@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -144,11 +145,13 @@ def test_it_ends_with_its_parent():
 def test_it_ends_without_its_parent_where_it_hangs():
     ours, theirs = multiprocessing.Pipe()
     code = f"from genreray import isolation; isolation._ORPHANED = 0.5; isolation.serve({theirs.fileno()})"
-    process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
     theirs.close()
     ours.send_bytes(pickle.dumps((hazards.numbers, ["hang"], 0.5)))
     send_handle(ours, exchange.open_room(), process.pid)
-    assert process.wait(15) == 1
+    _, said = process.communicate(timeout=15)
+    assert process.returncode == -signal.SIGALRM
+    assert b"hazards.py" in said  # where it hung
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
