@@ -1,6 +1,7 @@
 """What jobs cost as their work grows: time and memory of `extract` and `tag` at several sizes."""
 
 import dataclasses
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,8 +25,8 @@ of {seconds:g} s, hard links to {distinct} generated clips, with {cpus} CPUs."""
 _TRAINING = """\
 `genreray train --model {model}`, {epochs} epochs of crops of {crop} frames, on FEATURES of so many training clips of
 {seconds:g} s ({clip:.1f} kB each as the model reads them), with {cpus} CPUs. It keeps the clips in memory where they
-fit; where Ray has so little memory that they do not, it streams them. A track in an epoch is the time of the last
-epoch, which the run's history has, over its tracks: Ray's start, which varies by seconds, is not in it."""
+fit; where Ray has so little memory that they do not, it streams them. A track in an epoch is the median of the epochs'
+times, which the run's history has, over the tracks: Ray's start, which varies by seconds, is not in it."""
 _BOTH = """ \
 Clips and crops are short, so that what a job does beside them weighs more than it does in earnest. Each run is a fresh
 process, a fresh Ray and an empty output folder, and its time is that of all of it. Start and power are those of start +
@@ -37,7 +38,6 @@ _MOST_POWER = 1.1
 _MOST_GROWTH = 1.1  # of memory, and of the time of a track in an epoch
 _LITTLE = 8 * 2**20  # bytes of memory that Ray is told of, so that the clips of every size are streamed
 _CROP = 128  # frames
-_EPOCHS = 2
 _VALIDATION = 16  # clips
 _STREAMED = "train, streaming"
 FILES = ("extract", "tag")
@@ -54,6 +54,8 @@ class GrowthOptions(Options):
     """Which jobs: extract and tag, or train and "train, streaming"."""
     repeats: int = 1
     """Rounds."""
+    epochs: int = 8
+    """Of training: with few of them, what a start varies by would be much of what training takes."""
     model: str = "mel_cnn"
     """Name of an architecture that reads the log-mel."""
     clips: int = 8
@@ -67,13 +69,13 @@ class GrowthOptions(Options):
 
 
 STANDARD = GrowthOptions()
-QUICK = GrowthOptions(sizes=(64, 128, 256, 512), clips=2)
+QUICK = GrowthOptions(sizes=(64, 128, 256, 512), epochs=2, clips=2)
 
 Fit = tuple[float, float, float]  # start in s, cost of a track in s, power
 
 
 class Run(NamedTuple):
-    """What a job took, and of training its last epoch, in s."""
+    """What a job took, and of training an epoch, in s."""
 
     watched: Watched
     epoch: float | None
@@ -94,7 +96,7 @@ def run(options: GrowthOptions, apart: Apart = watch.apart) -> Section:
         crop=_CROP,
         seconds=options.seconds,
         distinct=options.clips,
-        epochs=_EPOCHS,
+        epochs=options.epochs,
         cpus=options.cpus,
         clip=_clip_bytes(options) / 1e3,
     )
@@ -114,8 +116,8 @@ def _all_sizes(job: str, options: GrowthOptions, apart: Apart) -> list[Run]:
         for n in options.sizes:
             _fill(folder / str(n), job, contents, n, options)
             watched = apart(_run, job, folder, n, options)
-            history = resume.read_history(str(folder / f"{n}-done"))  # empty but of training
-            found.append(Run(watched, float(history[-1]["seconds"]) if history else None))
+            epochs = [float(epoch["seconds"]) for epoch in resume.read_history(str(folder / f"{n}-done"))]
+            found.append(Run(watched, statistics.median(epochs) if epochs else None))  # none but of training
         return found
 
 
@@ -138,7 +140,7 @@ def _run(job: str, folder: Path, n: int, options: GrowthOptions) -> None:
         ray_side.tag(work, output, folder / "checkpoint", options.cpus)
     else:
         ray_side.start(options.cpus, memory=_LITTLE if job == _STREAMED else None)
-        words = f"--model {options.model} --epochs {_EPOCHS} --crop-frames {_CROP} --crops 1 --gpu no"
+        words = f"--model {options.model} --epochs {options.epochs} --crop-frames {_CROP} --crops 1 --gpu no"
         ray_side.job(["train", str(work), str(output), *words.split()], options.cpus)
 
 
@@ -189,7 +191,7 @@ def _of_job(job: str, runs: list[list[Run]], options: GrowthOptions) -> tuple[li
 
 
 def _of_epochs(job: str, rounds: list[list[Any]], options: GrowthOptions) -> tuple[list[Line], list[Claim]]:
-    """Return the lines and the claim of the last epochs, which no start of Ray's is in; none of another job."""
+    """Return the lines and the claim of the epochs, which no start of Ray's is in; none of another job."""
     if any(None in found for found in rounds):
         return [], []
     lines = [

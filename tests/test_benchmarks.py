@@ -271,7 +271,7 @@ def test_growth_is_measured(ray_session, tmp_path):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("jobs", [growth.FILES, growth.TRAINING])
 def test_growth_of_every_job_is_measured(jobs, tmp_path):
-    options = growth.GrowthOptions(sizes=(32, 48, 64), jobs=jobs, clips=1, folder=tmp_path)
+    options = growth.GrowthOptions(sizes=(32, 48, 64), jobs=jobs, epochs=2, clips=1, folder=tmp_path)
     found = growth.run(options)
     n_more = 1 if jobs == growth.TRAINING else 0  # of its epochs
     assert len(found.claims) == 2 * (2 + n_more)
