@@ -9,7 +9,7 @@ from ray.data import DataContext
 from rich.console import Console
 
 from benchmarks import machine
-from genreray import cli
+from genreray import cli, cluster
 
 
 def start(cpus: int, memory: int | None = None, store: int | None = None) -> None:
@@ -23,8 +23,7 @@ def start(cpus: int, memory: int | None = None, store: int | None = None) -> Non
     machine.hold_to(cpus)
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # as genreray starts it, and the options
-    os.environ.setdefault("RAY_enable_metrics_collection", "false")
+    cluster.set_alone()  # as genreray starts it, and the options
     options = {"logging_level": "error", "log_to_driver": False, "include_dashboard": False}
     ray.init(address="local", num_cpus=cpus, _memory=memory, object_store_memory=store, **options)
     DataContext.get_current().enable_progress_bars = False

@@ -73,7 +73,7 @@ class Cluster:
         if address == "local":
             options["include_dashboard"] = self.verbose
             options["object_store_memory"] = _store(self.stores)
-            _set(_ALONE if self.verbose else _ALONE | _UNSEEN)
+            set_alone(self.verbose)
         elif address != "auto":
             _check_address(address)
         with _own_sigterm():
@@ -83,6 +83,11 @@ class Cluster:
                 raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
         DataContext.get_current().enable_progress_bars = self.verbose
         _wait_for_cpus(say)
+
+
+def set_alone(verbose: bool = False) -> None:
+    """Set, where nobody has, what a Ray that is started here and ends with the job reads of its environment."""
+    _set(_ALONE if verbose else _ALONE | _UNSEEN)
 
 
 def _set(variables: dict[str, str]) -> None:
